@@ -1,0 +1,1 @@
+"""Engines that hold memories; only :mod:`chrysalis_memory.storage` knows them."""

@@ -1,0 +1,229 @@
+"""The seam between merging and an engine: what every backend provides.
+
+A backend stores rows and finds them; it knows nothing of merging. All work happens inside a
+session: :meth:`Backend.read` gives a consistent snapshot, :meth:`Backend.write` one transaction.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple, Protocol, TypeVar
+
+from chrysalis_memory.embedding import Vector
+from chrysalis_memory.query import Order, Query, Scalar
+
+T = TypeVar("T")
+
+
+class MemoryRow(NamedTuple):
+    """A memory as a store keeps it: state bytes, and columns derived from them for filters."""
+
+    id: str
+    life: int
+    state: bytes
+    digest: bytes
+    content: str | None
+    """``None`` for a forgotten memory."""
+    namespace: str
+    memory_type: str
+    episode: str | None
+    position: int | None
+    importance: float
+    confidence: float
+    created_at: int
+    updated_at: int
+    expires_at: int | None
+    archived: bool
+    source: str
+    tags: tuple[str, ...]
+    metadata: tuple[tuple[str, Scalar], ...]
+
+
+class StoredMemory(NamedTuple):
+    """What a store holds of one memory."""
+
+    number: int
+    """The row's local number, by which indexes know it; differs between replicas."""
+    state: bytes
+    access: Mapping[str, int]
+    """Access counts by replica."""
+
+
+class Space(NamedTuple):
+    """An embedding space: the vectors one embedder made."""
+
+    number: int
+    fingerprint: str
+    model: str
+    dimension: int
+    active: bool
+    """Whether recall searches it; a space that is being built is not active yet."""
+
+
+class WordHit(NamedTuple):
+    """A memory that holds words of a query."""
+
+    number: int
+    bm25: float
+    """BM25 (Robertson and Zaragoza 2009), greater is better."""
+
+
+class Priors(NamedTuple):
+    """What recall weighs a candidate by, apart from its relevance."""
+
+    number: int
+    id: str
+    importance: float
+    confidence: float
+    access_count: int
+    updated_at: int
+
+
+class Pending(NamedTuple):
+    """A memory that waits for its vector."""
+
+    number: int
+    id: str
+    content: str
+
+
+class Session(Protocol):
+    """Work on one connection, inside one snapshot or one transaction."""
+
+    def meta(self, key: str) -> str | None:
+        """Return a setting of the file."""
+        ...
+
+    def set_meta(self, key: str, value: str) -> None:
+        """Write a setting of the file."""
+        ...
+
+    def load(self, memory_id: str) -> StoredMemory | None:
+        """Return one memory, forgotten or not; ``None`` when the id is unknown."""
+        ...
+
+    def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
+        """Return memories by local number, in that order; unknown numbers are left out."""
+        ...
+
+    def select(self, query: Query, order: Order, limit: int | None) -> list[StoredMemory]:
+        """Return the memories that match, in order; forgotten ones never match."""
+        ...
+
+    def everything(self, *, after: int, limit: int) -> list[StoredMemory]:
+        """Return memories with a number above ``after``, forgotten ones too, by number."""
+        ...
+
+    def count(self, query: Query) -> int:
+        """Return how many memories match."""
+        ...
+
+    def tag_counts(self, query: Query) -> list[tuple[str, int]]:
+        """Return the tags of matching memories with their counts, most frequent first."""
+        ...
+
+    def save(self, row: MemoryRow) -> int:
+        """Insert or replace one memory with its derived rows; return its number.
+
+        Raises the change number. Access rows of an earlier life and vectors of a forgotten memory
+        are removed; the vector of a memory whose text changed is replaced by one already known of
+        that text, or removed and the memory marked pending.
+        """
+        ...
+
+    def save_access(self, number: int, access: Mapping[str, int]) -> None:
+        """Write access counts by replica; existing counts only grow."""
+        ...
+
+    def spaces(self) -> list[Space]:
+        """Return every embedding space of the file."""
+        ...
+
+    def create_space(self, fingerprint: str, model: str, dimension: int) -> Space:
+        """Create a space in which every living memory is pending."""
+        ...
+
+    def activate_space(self, space: Space) -> None:
+        """Make recall search ``space`` and drop every other one."""
+        ...
+
+    def drop_space(self, space: Space) -> None:
+        """Remove a space with its vectors."""
+        ...
+
+    def rebuild_index(self, space: Space) -> None:
+        """Build the search index of ``space`` anew from its vectors."""
+        ...
+
+    def pending(self, space: Space, *, limit: int) -> list[Pending]:
+        """Return memories without a vector in ``space``, by number."""
+        ...
+
+    def pending_count(self, space: Space) -> int:
+        """Return how many memories have no vector in ``space``."""
+        ...
+
+    def save_vector(self, space: Space, number: int, text_hash: bytes, vector: Vector) -> bool:
+        """Store the vector of a memory, unless its text has changed since; tell whether it did."""
+        ...
+
+    def vector(self, space: Space, number: int) -> Vector | None:
+        """Return the stored vector of a memory."""
+        ...
+
+    def nearest(
+        self, space: Space, vector: Vector, k: int, query: Query
+    ) -> list[tuple[int, float]]:
+        """Return up to ``k`` ``(number, cosine)`` of matching memories, nearest first."""
+        ...
+
+    def similarities(
+        self, space: Space, vector: Vector, numbers: Iterable[int]
+    ) -> dict[int, float]:
+        """Return the cosine of each numbered memory that has a vector in ``space``."""
+        ...
+
+    def tokens(self, text: str) -> list[str]:
+        """Return ``text`` as the index sees it: folded and stemmed words."""
+        ...
+
+    def document_frequency(self, token: str) -> int:
+        """Return how many memories hold a token of :meth:`tokens`."""
+        ...
+
+    def word_hits(
+        self, words: Sequence[str], query: Query, *, limit: int, also: Sequence[int]
+    ) -> list[WordHit]:
+        """Return the best ``limit`` matches of any word, and every match among ``also``."""
+        ...
+
+    def priors(self, numbers: Sequence[int]) -> list[Priors]:
+        """Return what recall weighs the numbered memories by."""
+        ...
+
+    def size_bytes(self) -> int:
+        """Return the size of the store on disk."""
+        ...
+
+
+class Backend(Protocol):
+    """An engine that runs work in sessions."""
+
+    def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
+        """Run ``work`` on a reading session in the calling thread.
+
+        Args:
+            work: What to run.
+            snapshot: Whether all statements must see one state; a single statement need not ask.
+        """
+        ...
+
+    def write(self, work: Callable[[Session], T]) -> Future[T]:
+        """Run ``work`` as one transaction; the future ends when it is durable.
+
+        Cancelling the future before the work starts leaves it undone; later it is done whole.
+        """
+        ...
+
+    def close(self) -> None:
+        """Finish accepted writes and release the engine."""
+        ...

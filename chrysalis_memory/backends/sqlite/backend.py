@@ -1,0 +1,117 @@
+"""A memory file: one writing thread, and reading connections that never wait for it."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from chrysalis_memory.backends.base import Session
+from chrysalis_memory.backends.sqlite.connection import connect, translated_errors
+from chrysalis_memory.backends.sqlite.schema import migrate
+from chrysalis_memory.backends.sqlite.session import SQLiteSession
+from chrysalis_memory.backends.sqlite.writer import GroupWriter
+from chrysalis_memory.errors import StorageError, StoreClosed
+
+T = TypeVar("T")
+
+
+class SQLiteBackend:
+    """The engine behind ``MemoryStorage("memory.db")``.
+
+    Args:
+        path: The database file; missing folders are created.
+        timeout_seconds: How long a write waits for another process.
+        synchronous: ``FULL`` (a returned write survives a power cut) or ``NORMAL``.
+
+    Raises:
+        NotADatabase: a directory, another application's file, or a damaged one.
+        NewerSchema: the file was written by a newer version.
+    """
+
+    def __init__(
+        self, path: Path, *, timeout_seconds: float = 5.0, synchronous: str = "FULL"
+    ) -> None:
+        self._path = path
+        self._timeout_seconds = timeout_seconds
+        self._synchronous = synchronous
+        self._idle: list[SQLiteSession] = []
+        self._lock = threading.Lock()
+        self._closed = False
+        path.parent.mkdir(parents=True, exist_ok=True)
+        connection = self._connect()
+        try:
+            with translated_errors(str(path)):
+                migrate(connection, str(path))
+        except BaseException:
+            connection.close()
+            raise
+        self._writing = SQLiteSession(connection, path)
+        self._writer = GroupWriter(connection, self._writing, str(path))
+
+    def _connect(self) -> apsw.Connection:
+        return connect(
+            self._path, timeout_seconds=self._timeout_seconds, synchronous=self._synchronous
+        )
+
+    def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
+        """Run ``work`` on a reading connection; see :class:`Backend`.
+
+        Raises:
+            StoreClosed: the store was closed.
+            StorageError: SQLite failed.
+        """
+        session = self._borrow()
+        try:
+            with translated_errors(str(self._path)):
+                if not snapshot:
+                    return work(session)
+                session.connection.execute("BEGIN")
+                try:
+                    return work(session)
+                finally:
+                    if session.connection.in_transaction:
+                        session.connection.execute("COMMIT")
+        finally:
+            self._give_back(session)
+
+    def write(self, work: Callable[[Session], T]) -> "Future[T]":
+        """Queue ``work`` as one transaction; see :class:`Backend`.
+
+        Raises:
+            StoreClosed: the store was closed.
+            StorageError: called from inside another write, which would wait for itself.
+        """
+        if self._writer.is_current_thread:
+            raise StorageError("a write was started inside a write; use the transaction it was given")
+        return self._writer.submit(work)
+
+    def close(self) -> None:
+        """Finish queued writes, then close every connection."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+        self._writer.close()
+        with self._lock:
+            for session in self._idle:
+                session.connection.close()
+            self._idle.clear()
+        self._writing.connection.close()
+
+    def _borrow(self) -> SQLiteSession:
+        with self._lock:
+            if self._closed:
+                raise StoreClosed(f"the store {str(self._path)!r} is closed; open it again")
+            if self._idle:
+                return self._idle.pop()
+        return SQLiteSession(self._connect(), self._path)
+
+    def _give_back(self, session: SQLiteSession) -> None:
+        with self._lock:
+            if not self._closed:
+                self._idle.append(session)
+                return
+        session.connection.close()

@@ -1,0 +1,87 @@
+"""How a connection to a memory file is opened, and what SQLite's errors are called here."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import apsw
+import sqlite_vec
+
+from chrysalis_memory.backends.sqlite.schema import schema_version
+from chrysalis_memory.errors import ChrysalisError, NotADatabase, StorageError, StoreBusy
+
+_CACHE_KIB = 16 << 10
+_WAL_LIMIT_BYTES = 64 << 20
+_MAP_BYTES = 1 << 30
+
+
+def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> apsw.Connection:
+    """Open the file, creating it if needed.
+
+    Args:
+        path: The database file; its folder must exist.
+        timeout_seconds: How long a statement waits for another process's lock.
+        synchronous: ``FULL`` survives a power cut, ``NORMAL`` may then lose the last commits.
+
+    Raises:
+        NotADatabase: a directory, another application's file, or no SQLite database.
+        NewerSchema: the file was written by a newer version.
+        StorageError: the file cannot be opened.
+    """
+    if path.is_dir():
+        raise NotADatabase(f"{str(path)!r} is a directory; name a file, for example {path}/memory.db")
+    with translated_errors(str(path)):
+        connection = apsw.Connection(str(path))
+        try:
+            connection.set_busy_timeout(int(timeout_seconds * 1000))
+            schema_version(connection, str(path))  # a foreign file is refused before it is touched
+            _configure(connection, synchronous)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _configure(connection: apsw.Connection, synchronous: str) -> None:
+    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+    connection.pragma("trusted_schema", False)
+    connection.pragma("cell_size_check", True)
+    connection.pragma("foreign_keys", True)
+    connection.pragma("secure_delete", True)
+    connection.pragma("journal_mode", "wal")
+    connection.pragma("synchronous", synchronous)
+    connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
+    connection.pragma("cache_size", -_CACHE_KIB)
+    connection.pragma("mmap_size", _MAP_BYTES)
+    connection.pragma("temp_store", "MEMORY")
+    connection.enable_load_extension(True)
+    connection.load_extension(sqlite_vec.loadable_path())
+    connection.enable_load_extension(False)
+
+
+@contextmanager
+def translated_errors(path: str) -> Iterator[None]:
+    """Raise SQLite's errors as this package's, with the path and what to do.
+
+    Raises:
+        StoreBusy: another process holds the lock.
+        NotADatabase: the file is damaged or no database.
+        StorageError: anything else SQLite reports.
+    """
+    try:
+        yield
+    except ChrysalisError:
+        raise
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise StoreBusy(
+            f"another process is writing to {path!r}; nothing was changed, try again, "
+            "or open the store with a longer timeout_seconds"
+        ) from error
+    except (apsw.NotADBError, apsw.CorruptError) as error:
+        raise NotADatabase(f"{path!r} is no usable SQLite database ({error})") from error
+    except apsw.FullError as error:
+        raise StorageError(f"the disk that holds {path!r} is full; nothing was changed") from error
+    except apsw.CantOpenError as error:
+        raise StorageError(f"{path!r} cannot be opened ({error}); check path and rights") from error
+    except apsw.Error as error:
+        raise StorageError(f"SQLite failed on {path!r}: {error}") from error

@@ -1,0 +1,145 @@
+"""The tables of a memory file, as numbered migrations that are only ever appended to.
+
+``memory.state`` is the truth; every other table is derived from it in the same transaction and
+can be rebuilt. Vectors live in one ordinary table per embedding space (``vector_N``), searched
+through a vec0 index (``vector_index_N``) that is derived from it.
+"""
+
+import apsw
+
+from chrysalis_memory.errors import NewerSchema, NotADatabase
+
+APPLICATION_ID = 0x43485259  # "CHRY", in the file's header
+TOKENIZER = ("porter", "unicode61", "remove_diacritics", "2")
+
+
+def m001_tables(connection: apsw.Connection) -> None:
+    """Create the first schema."""
+    connection.execute(f"""
+        CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE memory (
+            number INTEGER PRIMARY KEY,
+            id TEXT NOT NULL UNIQUE,
+            life INTEGER NOT NULL,
+            state BLOB NOT NULL,
+            digest BLOB NOT NULL,
+            change INTEGER NOT NULL UNIQUE,
+            content TEXT,
+            namespace TEXT NOT NULL,
+            memory_type TEXT NOT NULL,
+            episode TEXT,
+            position INTEGER,
+            importance REAL NOT NULL,
+            confidence REAL NOT NULL,
+            created_at INTEGER NOT NULL,
+            updated_at INTEGER NOT NULL,
+            expires_at INTEGER,
+            archived INTEGER NOT NULL,
+            source TEXT NOT NULL
+        ) STRICT;
+        CREATE INDEX memory_by_creation ON memory (created_at, id) WHERE content IS NOT NULL;
+        CREATE INDEX memory_by_namespace ON memory (namespace) WHERE content IS NOT NULL;
+        CREATE INDEX memory_by_type ON memory (memory_type) WHERE content IS NOT NULL;
+        CREATE INDEX memory_by_importance ON memory (importance) WHERE content IS NOT NULL;
+        CREATE INDEX memory_by_episode ON memory (episode, position) WHERE episode IS NOT NULL;
+        CREATE INDEX memory_by_expiry ON memory (expires_at) WHERE expires_at IS NOT NULL;
+        CREATE INDEX memory_archived ON memory (archived) WHERE archived = 1;
+
+        CREATE TABLE tag (
+            tag TEXT NOT NULL,
+            memory INTEGER NOT NULL REFERENCES memory (number),
+            PRIMARY KEY (tag, memory)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX tag_by_memory ON tag (memory);
+
+        CREATE TABLE metadata (
+            key TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            value ANY NOT NULL,
+            memory INTEGER NOT NULL REFERENCES memory (number),
+            PRIMARY KEY (key, kind, value, memory)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX metadata_by_memory ON metadata (memory, key);
+
+        CREATE TABLE access (
+            memory INTEGER NOT NULL REFERENCES memory (number),
+            replica TEXT NOT NULL,
+            count INTEGER NOT NULL,
+            change INTEGER NOT NULL,
+            PRIMARY KEY (memory, replica)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX access_by_change ON access (change);
+
+        CREATE TABLE space (
+            number INTEGER PRIMARY KEY,
+            fingerprint TEXT NOT NULL UNIQUE,
+            model TEXT NOT NULL,
+            dimension INTEGER NOT NULL,
+            active INTEGER NOT NULL
+        ) STRICT;
+        CREATE TABLE pending (
+            space INTEGER NOT NULL REFERENCES space (number) ON DELETE CASCADE,
+            memory INTEGER NOT NULL REFERENCES memory (number),
+            PRIMARY KEY (space, memory)
+        ) STRICT, WITHOUT ROWID;
+
+        CREATE VIRTUAL TABLE memory_text USING fts5 (
+            content, content = 'memory', content_rowid = 'number',
+            tokenize = '{" ".join(TOKENIZER)}'
+        );
+        INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
+        CREATE VIRTUAL TABLE memory_term USING fts5vocab ('memory_text', 'row');
+
+        INSERT INTO meta VALUES ('change', '0');
+    """)
+
+
+MIGRATIONS = (m001_tables,)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def migrate(connection: apsw.Connection, path: str) -> None:
+    """Bring the file to this version's schema, in one transaction with the record of it.
+
+    Raises:
+        NotADatabase: the file belongs to another application.
+        NewerSchema: a newer version wrote it.
+    """
+    if schema_version(connection, path) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Read again under the lock: another process may have migrated meanwhile.
+        for step in range(schema_version(connection, path), SCHEMA_VERSION):
+            MIGRATIONS[step](connection)
+        connection.pragma("application_id", APPLICATION_ID)
+        connection.pragma("user_version", SCHEMA_VERSION)
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def schema_version(connection: apsw.Connection, path: str) -> int:
+    """Return the file's schema version, 0 for an empty file; changes nothing.
+
+    Raises:
+        NotADatabase: the file belongs to another application.
+        NewerSchema: a newer version wrote it.
+    """
+    application = connection.pragma("application_id")
+    version = connection.pragma("user_version")
+    if application != APPLICATION_ID:
+        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+        if application or version or tables:
+            raise NotADatabase(
+                f"{path!r} is a SQLite database of another application; give another path"
+            )
+        return 0
+    if version > SCHEMA_VERSION:
+        raise NewerSchema(
+            f"{path!r} has schema {version}, this version reads up to {SCHEMA_VERSION}; "
+            "upgrade with: pip install --upgrade chrysalis-memory"
+        )
+    return version

@@ -1,0 +1,300 @@
+"""The SQL behind a session: rows in, rows out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apsw
+import numpy as np
+
+from chrysalis_memory import codec
+from chrysalis_memory.backends.base import MemoryRow, Pending, Priors, Space, StoredMemory
+from chrysalis_memory.backends.sqlite.filters import Where
+from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
+from chrysalis_memory.backends.sqlite.words import WordIndex
+from chrysalis_memory.embedding import Vector
+from chrysalis_memory.query import Order, Query
+
+_ORDERS: dict[Order, str] = {
+    "created": "m.created_at, m.id",
+    "recent": "m.created_at DESC, m.id DESC",
+    "importance": "m.importance DESC, m.created_at, m.id",
+}
+_NO_ACCESS: Mapping[str, int] = {}
+
+
+class SQLiteSession(WordIndex):
+    """Reads and writes memory rows on one connection; see :class:`Session`."""
+
+    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+        super().__init__(connection)
+        self._path = path
+
+    # Settings of the file
+
+    def meta(self, key: str) -> str | None:
+        """See :meth:`Session.meta`."""
+        return self.connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).get
+
+    def set_meta(self, key: str, value: str) -> None:
+        """See :meth:`Session.set_meta`."""
+        self.connection.execute(
+            "INSERT INTO meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+    def size_bytes(self) -> int:
+        """See :meth:`Session.size_bytes`."""
+        files = (self._path, self._path.with_name(self._path.name + "-wal"))
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    # Reading memories
+
+    def load(self, memory_id: str) -> StoredMemory | None:
+        """See :meth:`Session.load`."""
+        rows = self.connection.execute(
+            "SELECT m.number, m.state, a.replica, a.count FROM memory m "
+            "LEFT JOIN access a ON a.memory = m.number WHERE m.id = ?",
+            (memory_id,),
+        ).fetchall()
+        if not rows:
+            return None
+        number, state, replica, _ = rows[0]
+        access = _NO_ACCESS if replica is None else {row[2]: row[3] for row in rows}
+        return StoredMemory(number, state, access)
+
+    def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
+        """See :meth:`Session.load_numbers`."""
+        if not numbers:
+            return []
+        rows = self.connection.execute(
+            "SELECT m.number, m.state FROM memory m WHERE m.number IN carray(?)", (_carray(numbers),)
+        )
+        found = {stored.number: stored for stored in self._with_access(rows.fetchall())}
+        return [found[number] for number in numbers if number in found]
+
+    def select(self, query: Query, order: Order, limit: int | None) -> list[StoredMemory]:
+        """See :meth:`Session.select`."""
+        where = Where(query)
+        rows = self.connection.execute(
+            f"SELECT m.number, m.state FROM memory m WHERE {where.sql} "
+            f"ORDER BY {_ORDERS[order]} LIMIT ?",
+            (*where.parameters, -1 if limit is None else limit),
+        )
+        return self._with_access(rows.fetchall())
+
+    def everything(self, *, after: int, limit: int) -> list[StoredMemory]:
+        """See :meth:`Session.everything`."""
+        rows = self.connection.execute(
+            "SELECT number, state FROM memory WHERE number > ? ORDER BY number LIMIT ?",
+            (after, limit),
+        )
+        return self._with_access(rows.fetchall())
+
+    def _with_access(self, rows: list[tuple[int, bytes]]) -> list[StoredMemory]:
+        access: dict[int, dict[str, int]] = {}
+        if rows and self.connection.execute("SELECT EXISTS (SELECT 1 FROM access)").get:
+            for memory, replica, count in self.connection.execute(
+                "SELECT memory, replica, count FROM access WHERE memory IN carray(?)",
+                (_carray([number for number, _ in rows]),),
+            ):
+                access.setdefault(memory, {})[replica] = count
+        return [StoredMemory(number, state, access.get(number, _NO_ACCESS)) for number, state in rows]
+
+    def count(self, query: Query) -> int:
+        """See :meth:`Session.count`."""
+        where = Where(query)
+        return self.connection.execute(
+            f"SELECT count(*) FROM memory m WHERE {where.sql}", where.parameters
+        ).get
+
+    def tag_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.tag_counts`."""
+        where = Where(query)
+        return self.connection.execute(
+            "SELECT t.tag, count(*) AS uses FROM tag t JOIN memory m ON m.number = t.memory "
+            f"WHERE {where.sql} GROUP BY t.tag ORDER BY uses DESC, t.tag",
+            where.parameters,
+        ).fetchall()
+
+    def priors(self, numbers: Sequence[int]) -> list[Priors]:
+        """See :meth:`Session.priors`."""
+        if not numbers:
+            return []
+        rows = self.connection.execute(
+            "SELECT m.number, m.id, m.importance, m.confidence, coalesce("
+            "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at "
+            "FROM memory m WHERE m.number IN carray(?)",
+            (_carray(numbers),),
+        )
+        return [Priors(*row) for row in rows]
+
+    # Writing memories
+
+    def save(self, row: MemoryRow) -> int:
+        """See :meth:`Session.save`."""
+        known = self.connection.execute(
+            "SELECT number, life, content FROM memory WHERE id = ?", (row.id,)
+        ).get
+        number, old_life, old_content = (None, row.life, None) if known is None else known
+        columns = (row.life, row.state, row.digest, self._next_change(), *row[4:16])
+        if number is None:
+            self.connection.execute(
+                f"INSERT INTO memory VALUES (NULL, ?, {', '.join('?' * len(columns))})",
+                (row.id, *columns),
+            )
+            number = self.connection.last_insert_rowid()
+        else:
+            self.connection.execute(
+                "UPDATE memory SET life = ?, state = ?, digest = ?, change = ?, content = ?, "
+                "namespace = ?, memory_type = ?, episode = ?, position = ?, importance = ?, "
+                "confidence = ?, created_at = ?, updated_at = ?, expires_at = ?, archived = ?, "
+                "source = ? WHERE number = ?",
+                (*columns, number),
+            )
+            for table in ("tag", "metadata"):
+                self.connection.execute(f"DELETE FROM {table} WHERE memory = ?", (number,))
+        self._save_parts(number, row)
+        if row.content != old_content:
+            self.index_words(number, old_content, row.content)
+            self._text_changed(number, row.content)
+        if row.life != old_life:
+            self.connection.execute("DELETE FROM access WHERE memory = ?", (number,))
+        return number
+
+    def _save_parts(self, number: int, row: MemoryRow) -> None:
+        if row.tags:
+            self.connection.executemany(
+                "INSERT INTO tag VALUES (?, ?)", [(tag, number) for tag in row.tags]
+            )
+        if row.metadata:
+            self.connection.executemany(
+                "INSERT INTO metadata VALUES (?, ?, ?, ?)",
+                [(key, kind, value, number) for key, (kind, value) in row.metadata],
+            )
+
+    def _next_change(self) -> int:
+        return self.connection.execute(
+            "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'change' "
+            "RETURNING CAST(value AS INTEGER)"
+        ).get
+
+    def save_access(self, number: int, access: Mapping[str, int]) -> None:
+        """See :meth:`Session.save_access`."""
+        change = self._next_change()
+        self.connection.executemany(
+            "INSERT INTO access VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
+            "SET count = excluded.count, change = excluded.change "
+            "WHERE excluded.count > access.count",
+            [(number, replica, count, change) for replica, count in access.items()],
+        )
+
+    # Embedding spaces
+
+    def spaces(self) -> list[Space]:
+        """See :meth:`Session.spaces`."""
+        rows = self.connection.execute(
+            "SELECT number, fingerprint, model, dimension, active FROM space ORDER BY number"
+        )
+        return [Space(*row[:4], active=bool(row[4])) for row in rows]
+
+    def create_space(self, fingerprint: str, model: str, dimension: int) -> Space:
+        """See :meth:`Session.create_space`."""
+        active = not self.spaces()
+        self.connection.execute(
+            "INSERT INTO space (fingerprint, model, dimension, active) VALUES (?, ?, ?, ?)",
+            (fingerprint, model, dimension, active),
+        )
+        number = self.connection.last_insert_rowid()
+        space = Space(number, fingerprint, model, dimension, active)
+        VectorIndex(self.connection, space).create()
+        self.connection.execute(
+            "INSERT INTO pending SELECT ?, number FROM memory WHERE content IS NOT NULL",
+            (space.number,),
+        )
+        return space
+
+    def activate_space(self, space: Space) -> None:
+        """See :meth:`Session.activate_space`."""
+        for other in self.spaces():
+            if other.number != space.number:
+                self.drop_space(other)
+        self.connection.execute("UPDATE space SET active = 1 WHERE number = ?", (space.number,))
+
+    def drop_space(self, space: Space) -> None:
+        """See :meth:`Session.drop_space`."""
+        VectorIndex(self.connection, space).drop()
+        self.connection.execute("DELETE FROM space WHERE number = ?", (space.number,))
+
+    def rebuild_index(self, space: Space) -> None:
+        """See :meth:`Session.rebuild_index`."""
+        VectorIndex(self.connection, space).rebuild()
+
+    def _text_changed(self, number: int, content: str | None) -> None:
+        for space in self.spaces():
+            index = VectorIndex(self.connection, space)
+            known = None if content is None else index.vector_of_text(codec.text_hash(content))
+            index.delete(number)
+            if content is not None and known is not None:
+                index.put(number, codec.text_hash(content), known)
+            self._mark_pending(space, number, waits=content is not None and known is None)
+
+    def _mark_pending(self, space: Space, number: int, *, waits: bool) -> None:
+        self.connection.execute(
+            "INSERT OR IGNORE INTO pending VALUES (?, ?)"
+            if waits
+            else "DELETE FROM pending WHERE space = ? AND memory = ?",
+            (space.number, number),
+        )
+
+    def pending(self, space: Space, *, limit: int) -> list[Pending]:
+        """See :meth:`Session.pending`."""
+        rows = self.connection.execute(
+            "SELECT m.number, m.id, m.content FROM pending p JOIN memory m ON m.number = p.memory "
+            "WHERE p.space = ? ORDER BY p.memory LIMIT ?",
+            (space.number, limit),
+        )
+        return [Pending(*row) for row in rows]
+
+    def pending_count(self, space: Space) -> int:
+        """See :meth:`Session.pending_count`."""
+        return self.connection.execute(
+            "SELECT count(*) FROM pending WHERE space = ?", (space.number,)
+        ).get
+
+    def save_vector(self, space: Space, number: int, text_hash: bytes, vector: Vector) -> bool:
+        """See :meth:`Session.save_vector`."""
+        content = self.connection.execute(
+            "SELECT content FROM memory WHERE number = ?", (number,)
+        ).get
+        if content is None or codec.text_hash(content) != text_hash:
+            return False
+        VectorIndex(self.connection, space).put(number, text_hash, vector)
+        self._mark_pending(space, number, waits=False)
+        return True
+
+    def vector(self, space: Space, number: int) -> Vector | None:
+        """See :meth:`Session.vector`."""
+        return VectorIndex(self.connection, space).vector(number)
+
+    def nearest(
+        self, space: Space, vector: Vector, k: int, query: Query
+    ) -> list[tuple[int, float]]:
+        """See :meth:`Session.nearest`."""
+        where = Where(query)
+        allowed = ""
+        if self._excludes_any(query):
+            allowed = f"SELECT m.number FROM memory m WHERE {where.sql}"
+        parameters: list[Any] = where.parameters if allowed else []
+        return VectorIndex(self.connection, space).nearest(vector, k, allowed, parameters)
+
+    def similarities(
+        self, space: Space, vector: Vector, numbers: Iterable[int]
+    ) -> dict[int, float]:
+        """See :meth:`Session.similarities`."""
+        return VectorIndex(self.connection, space).similarities(vector, numbers)
+
+
+def _carray(numbers: Iterable[int]) -> Any:
+    return apsw.carray(np.fromiter(numbers, dtype=np.int64))
+

@@ -1,0 +1,132 @@
+"""Canonical encodings: the same value always gives the same bytes, on every machine.
+
+Two forms are used. *Canonical JSON* (sorted keys, no insignificant space, no NaN) holds metadata
+values and is what people read. *Canonical bytes* are MessagePack (msgpack.org, 2013) with sorted
+map keys; they are what is stored, compared and digested.
+"""
+
+import json
+from collections.abc import Mapping
+from hashlib import blake2b
+from typing import Any, TypeVar, cast
+
+import msgpack
+
+from chrysalis_memory.errors import InvalidDocument, InvalidValue
+
+T = TypeVar("T")
+
+JSON_DEPTH_MAX = 32
+_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a JSON value.
+
+    Raises:
+        InvalidValue: NaN, infinity, an integer outside 64 bits, a key that is no string, text that
+            UTF-8 cannot hold, nesting deeper than 32, or a type JSON does not have.
+    """
+    _check_json(value, depth=0)
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+
+
+def _check_json(value: Any, *, depth: int) -> None:
+    if depth > JSON_DEPTH_MAX:
+        raise InvalidValue(f"JSON value is nested deeper than {JSON_DEPTH_MAX} levels; flatten it")
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        check_text(value, what="JSON string")
+    elif isinstance(value, int):
+        if not _INT64_MIN <= value <= _INT64_MAX:
+            raise InvalidValue(f"integer {value} does not fit in 64 bits; store it as a string")
+    elif isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            raise InvalidValue(f"{value} is not a JSON number; use null or leave it out")
+    elif isinstance(value, list | tuple):
+        for item in cast("list[Any]", value):
+            _check_json(item, depth=depth + 1)
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            if not isinstance(key, str):
+                raise InvalidValue(f"JSON object keys are strings, got {key!r}")
+            check_text(key, what="JSON key")
+            _check_json(item, depth=depth + 1)
+    else:
+        raise InvalidValue(f"{type(value).__name__} is not a JSON type: {value!r}")
+
+
+def check_text(value: object, *, what: str) -> str:
+    """Return ``value`` if it is text that every store can hold.
+
+    Raises:
+        InvalidValue: not a string, a lone surrogate, or a NUL character.
+    """
+    if not isinstance(value, str):
+        raise InvalidValue(f"{what} must be a string, got {type(value).__name__}: {value!r}")
+    if "\0" in value:
+        raise InvalidValue(f"{what} holds a NUL character (U+0000), which databases cannot store")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise InvalidValue(
+                f"{what} holds a lone surrogate at position {error.start}; decode it properly first"
+            ) from error
+    return value
+
+
+def pack(value: Any) -> bytes:
+    """Return MessagePack bytes. Maps must already be in key order (see :func:`ordered`)."""
+    return cast("bytes", msgpack.packb(value, use_bin_type=True))
+
+
+def unpack(data: bytes) -> Any:
+    """Read MessagePack bytes; arrays come back as tuples.
+
+    Raises:
+        InvalidDocument: the bytes are not one whole MessagePack value.
+    """
+    try:
+        return msgpack.unpackb(data, use_list=False, strict_map_key=True)
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise InvalidDocument(f"not a MessagePack value: {error}") from error
+
+
+def ordered(mapping: Mapping[str, T]) -> dict[str, T]:
+    """Return the mapping with its keys in code point order, as canonical bytes need it."""
+    return dict(sorted(mapping.items()))
+
+
+def digest(data: bytes, *, size: int = 16) -> bytes:
+    """Return the BLAKE2b digest (Aumasson et al. 2013) of ``size`` bytes."""
+    return blake2b(data, digest_size=size).digest()
+
+
+def text_hash(text: str) -> bytes:
+    """Return the 16-byte digest that names a text in the vector tables."""
+    return digest(text.encode())
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Read strict JSON: no NaN, no infinities, no key twice in one object.
+
+    Raises:
+        InvalidDocument: the text is not such JSON.
+    """
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
+    except (ValueError, RecursionError) as error:
+        raise InvalidDocument(f"not strict JSON: {error}") from error
+
+
+def _refuse_constant(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("an object has the same key twice")
+    return found

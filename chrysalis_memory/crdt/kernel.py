@@ -1,0 +1,99 @@
+"""The kernel that sets and scores share: per writer, the latest live entry and what was cleared.
+
+An entry is ``(live stamp, value, cleared stamp)``. Joining takes the maximum of each half on its
+own; the entry counts when its live stamp is above its cleared stamp. Every write first clears the
+entries it has observed, so a later write replaces an earlier one while concurrent writes stand
+side by side. There is one entry per writer and no growing log.
+
+The idea is the observed-remove map of Bieniusa et al. (2012) with a dot ``(writer, stamp)`` in
+place of a version vector: joins are computed on values alone, so that two copies that share a
+writer name, or a document written blindly under a known id, lose nothing.
+"""
+
+from chrysalis_memory.errors import InvalidValue
+
+Entry = tuple[int, float, int]
+Entries = dict[str, Entry]
+"""Writer to entry; treated as immutable once shared."""
+
+NO_STAMP = 0
+
+
+def join(mine: Entries, theirs: Entries) -> Entries:
+    """Return the join of both; one of the arguments itself where that is already it."""
+    if mine is theirs or not theirs or mine == theirs:
+        return mine
+    if not mine:
+        return theirs
+    joined = mine.copy()
+    for writer, entry in theirs.items():
+        own = joined.get(writer)
+        if own is None:
+            joined[writer] = entry
+        elif own != entry:
+            joined[writer] = _join_entry(own, entry)
+    return joined
+
+
+def _join_entry(own: Entry, other: Entry) -> Entry:
+    stamp, value = max(own[:2], other[:2])
+    cleared = max(own[2], other[2])
+    return (stamp, value, cleared) if stamp > cleared else (NO_STAMP, 0.0, cleared)
+
+
+def write(entries: Entries, writer: str, stamp: int, value: float) -> Entries:
+    """Return the entries after ``writer`` replaced all that it observed by ``value``."""
+    written = clear(entries)
+    cleared = written[writer][2] if writer in written else NO_STAMP
+    written[writer] = (stamp, value, cleared)
+    return written
+
+
+def clear(entries: Entries) -> Entries:
+    """Return the entries with every observed one cleared."""
+    return {
+        writer: (NO_STAMP, 0.0, max(stamp, cleared))
+        for writer, (stamp, _, cleared) in entries.items()
+    }
+
+
+def values(entries: Entries) -> list[float]:
+    """Return the values that count."""
+    return [value for stamp, value, _ in entries.values() if stamp]
+
+
+def counts(entries: Entries) -> bool:
+    """Tell whether any entry counts."""
+    return any(stamp for stamp, _, _ in entries.values())
+
+
+def greatest_stamp(entries: Entries) -> int:
+    """Return the greatest stamp in any entry, live or cleared; 0 when there is none."""
+    return max((max(stamp, cleared) for stamp, _, cleared in entries.values()), default=NO_STAMP)
+
+
+def check_entries(entries: object) -> Entries:
+    """Return a copy of ``entries`` in normal form.
+
+    Raises:
+        InvalidValue: another shape, a stamp out of range, a value that is not in [0, 1].
+    """
+    if not isinstance(entries, dict):
+        raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {entries!r}")
+    checked: Entries = {}
+    for writer, entry in entries.items():  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(writer, str) or not isinstance(entry, list | tuple) or len(entry) != 3:  # pyright: ignore[reportUnknownArgumentType]
+            raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {entry!r}")
+        stamp, value, cleared = entry  # pyright: ignore[reportUnknownVariableType]
+        if not _is_stamp(stamp) or not _is_stamp(cleared) or not _is_score(value):
+            raise InvalidValue(f"{entry!r} of writer {writer!r} is no [stamp, value, cleared]")
+        checked[writer] = _join_entry((stamp, value + 0.0, cleared), (NO_STAMP, 0.0, NO_STAMP))
+    return checked
+
+
+def _is_stamp(value: object) -> bool:
+    return type(value) is int and 0 <= value < 2**62
+
+
+def _is_score(value: object) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1  # type: ignore[operator]

@@ -1,0 +1,95 @@
+"""Every error the distribution raises, as one tree.
+
+::
+
+    ChrysalisError                     root; defined in embedders.errors, the lowest package
+    ├── EmbedderError                  everything an embedder can raise (see embedders.errors)
+    ├── InvalidValue                   an argument is not acceptable; nothing was changed
+    │   └── InvalidDocument            bytes or JSON that are no document of a known format
+    ├── DocumentMismatch               two documents with different ids cannot be merged
+    ├── MemoryNotFound                 no memory has this id
+    ├── MemoryForgotten                the id was forgotten; only learning it on purpose revives it
+    └── StorageError                   the store could not do what was asked; nothing was changed
+        ├── StoreBusy                  another process holds the write lock; retry
+        ├── StoreClosed                the store was used after close()
+        ├── NotADatabase               the path is a directory, damaged, or no Chrysalis memory
+        ├── NewerSchema                the file was written by a newer version
+        └── EmbeddingSpaceMismatch     the file's vectors were made by another embedder
+
+``InvalidValue`` is also a ``ValueError``, ``MemoryNotFound`` also a ``KeyError``, so code that
+knows nothing of this package still catches what it expects.
+"""
+
+from embedders.errors import ChrysalisError, EmbedderError
+
+__all__ = [
+    "ChrysalisError",
+    "DocumentMismatch",
+    "EmbedderError",
+    "EmbeddingSpaceMismatch",
+    "InvalidDocument",
+    "InvalidValue",
+    "MemoryForgotten",
+    "MemoryNotFound",
+    "NewerSchema",
+    "NotADatabase",
+    "StorageError",
+    "StoreBusy",
+    "StoreClosed",
+]
+
+
+class InvalidValue(ChrysalisError, ValueError):
+    """An argument is not acceptable; nothing was changed."""
+
+
+class InvalidDocument(InvalidValue):
+    """Bytes or JSON that are not a document of a format this version knows."""
+
+
+class DocumentMismatch(ChrysalisError):
+    """Two documents with different ids cannot be merged."""
+
+
+class MemoryNotFound(ChrysalisError, KeyError):
+    """No memory has this id."""
+
+    def __init__(self, memory_id: str) -> None:
+        super().__init__(f"no memory has the id {memory_id!r}; recent() and count() show what is stored")
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class MemoryForgotten(ChrysalisError):
+    """The memory was forgotten; writing to its id needs ``learn(..., id=...)`` on purpose."""
+
+    def __init__(self, memory_id: str) -> None:
+        super().__init__(
+            f"memory {memory_id!r} was forgotten and is not changed by this; "
+            f"to bring it back on purpose call learn(text, id={memory_id!r})"
+        )
+
+
+class StorageError(ChrysalisError):
+    """The store could not do what was asked; nothing was changed."""
+
+
+class StoreBusy(StorageError):
+    """Another process held the write lock for longer than the timeout; the call may be retried."""
+
+
+class StoreClosed(StorageError):
+    """The store was used after it was closed."""
+
+
+class NotADatabase(StorageError):
+    """The path cannot be opened as a Chrysalis memory."""
+
+
+class NewerSchema(StorageError):
+    """The file was written by a newer version of Chrysalis Memory."""
+
+
+class EmbeddingSpaceMismatch(StorageError):
+    """The file's vectors were made by another embedder than the one given."""

@@ -1,0 +1,62 @@
+"""Candidates for recall: what the vector index and the word index find, in one snapshot."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from chrysalis_memory.backends.base import Session, Space
+from chrysalis_memory.embedding import Vector
+from chrysalis_memory.query import Query
+
+
+class Candidate(NamedTuple):
+    """A memory that may be recalled, with everything its score is made of."""
+
+    number: int
+    id: str
+    similarity: float | None
+    """Cosine between the query's vector and the memory's; ``None`` where either is missing."""
+    bm25: float
+    """BM25 of the query's words; 0 where none of them occurs."""
+    importance: float
+    confidence: float
+    access_count: int
+    updated_at: int
+    """Microseconds since 1970."""
+
+
+class SearchRequest(NamedTuple):
+    """What to search for."""
+
+    vector: Vector | None
+    words: Sequence[str]
+    query: Query
+    depth: int
+    """How many candidates each index gives."""
+
+
+def find_candidates(session: Session, space: Space | None, request: SearchRequest) -> list[Candidate]:
+    """Return the union of both indexes' best, each with both of its scores."""
+    similarities: dict[int, float] = {}
+    if request.vector is not None and space is not None:
+        found = session.nearest(space, request.vector, request.depth, request.query)
+        similarities = dict(found)
+    hits = session.word_hits(
+        request.words, request.query, limit=request.depth, also=list(similarities)
+    )
+    words = {hit.number: hit.bm25 for hit in hits}
+    if request.vector is not None and space is not None:
+        missing = [number for number in words if number not in similarities]
+        similarities |= session.similarities(space, request.vector, missing)
+    return [
+        Candidate(
+            prior.number,
+            prior.id,
+            similarities.get(prior.number),
+            words.get(prior.number, 0.0),
+            prior.importance,
+            prior.confidence,
+            prior.access_count,
+            prior.updated_at,
+        )
+        for prior in session.priors(list(similarities | words))
+    ]

@@ -1,0 +1,379 @@
+"""A store of memories: documents in, merged; documents out, found."""
+
+import secrets
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Literal, NamedTuple, Self, TypeVar
+
+from chrysalis_memory import wire
+from chrysalis_memory.backends.base import Backend, Pending, Session, Space
+from chrysalis_memory.backends.sqlite import SQLiteBackend
+from chrysalis_memory.collection import MemoryCollection
+from chrysalis_memory.crdt.clock import HybridLogicalClock
+from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
+from chrysalis_memory.embedding import Embedding
+from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.query import Filter, Order, Query
+from chrysalis_memory.search import Candidate, SearchRequest, find_candidates
+from chrysalis_memory.transaction import Transaction, document_of
+
+T = TypeVar("T")
+Synchronous = Literal["FULL", "NORMAL"]
+
+_PAGE = 1000
+_ANY = Filter()
+
+
+class StoreStatistics(NamedTuple):
+    """What a store holds."""
+
+    memories: int
+    tags: list[tuple[str, int]]
+    """Tags with the number of memories that carry them, most frequent first."""
+    space: Space | None
+    pending: int
+    """Memories that wait for their vector."""
+    size_bytes: int
+    replica: str
+
+
+class MemoryStorage:
+    """Memories in one file, merged on the way in.
+
+    Safe for any number of threads, and several processes may share the file. Every change is one
+    transaction and is durable when the call returns.
+
+    Args:
+        path: The database file; missing folders are created. ``":memory:"`` is a private temporary
+            file that is removed on :meth:`close`.
+        instance: Who writes; the default writer of documents this store gives out.
+        timeout_seconds: How long a write waits for another process before :class:`StoreBusy`.
+        synchronous: ``"FULL"``: a returned write survives a power cut. ``"NORMAL"``: the last ones
+            may be lost in a power cut, never the file's integrity.
+        clock: Gives the stamps.
+
+    Raises:
+        InvalidValue: a path or an option that is not acceptable.
+        NotADatabase: a directory, a damaged file, or another application's.
+        NewerSchema: the file was written by a newer version.
+
+    Example:
+        >>> with MemoryStorage(":memory:", "agent-001") as storage:
+        ...     _ = storage.put(MemoryDocument(id="m", content="Tea is at four"))
+        ...     storage.count()
+        1
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        instance: str = UNKNOWN_SOURCE,
+        *,
+        timeout_seconds: float = 5.0,
+        synchronous: Synchronous = "FULL",
+        clock: HybridLogicalClock | None = None,
+    ) -> None:
+        self.instance = wire.check_name(instance, what="instance")
+        if synchronous not in ("FULL", "NORMAL"):
+            raise InvalidValue(f"synchronous is 'FULL' or 'NORMAL', got {synchronous!r}")
+        if not 0 <= timeout_seconds < 86_400:
+            raise InvalidValue(f"timeout_seconds must be from 0 to 86400, got {timeout_seconds!r}")
+        self.clock = HybridLogicalClock() if clock is None else clock
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.path = self._file(path)
+        self._backend: Backend = SQLiteBackend(
+            self.path, timeout_seconds=timeout_seconds, synchronous=synchronous
+        )
+        self.replica = self._replica()
+
+    def _file(self, path: str | Path) -> Path:
+        if isinstance(path, str) and path == ":memory:":
+            self._temporary = tempfile.TemporaryDirectory(prefix="chrysalis-")
+            return Path(self._temporary.name) / "memory.db"
+        if isinstance(path, str) and "://" in path:
+            raise InvalidValue(f"{path!r} is no file; this version stores memories in files only")
+        if not str(path):
+            raise InvalidValue("path is empty; name a file")
+        return Path(path).expanduser()
+
+    def _replica(self) -> str:
+        known = self.read(lambda session: session.meta("replica"))
+        return known if known else self.submit(_name_replica).result()
+
+    # Writing
+
+    def submit(self, work: Callable[[Transaction], T]) -> "Future[T]":
+        """Queue ``work`` as one transaction; the future ends when it is durable.
+
+        Writes that wait at the same time share one fsync. If ``work`` raises, nothing it did
+        remains; cancelling the future leaves the write undone or lets it end whole.
+        """
+        return self._backend.write(
+            lambda session: work(Transaction(session, self.instance, self.clock))
+        )
+
+    def put(self, document: MemoryDocument, embedding: Embedding | None = None) -> str:
+        """Merge a document into the store and return its id.
+
+        Args:
+            document: A new memory, a changed one, or one written blindly under a known id.
+            embedding: The vector of its text. The first embedding decides the store's space.
+
+        Raises:
+            MemoryForgotten: the id was forgotten.
+            InvalidValue: the embedding's dimension is not that of its space.
+            StoreBusy: another process kept the file locked.
+        """
+        return self.submit(lambda transaction: transaction.put(document, embedding)).result().id
+
+    def put_many(self, documents: Iterable[MemoryDocument]) -> list[str]:
+        """Merge documents in one transaction, all or none, and return their ids."""
+        batch = list(documents)
+        return self.submit(lambda t: [t.put(document).id for document in batch]).result()
+
+    def update(
+        self, memory_id: str, change: Callable[[MemoryDocument], None]
+    ) -> MemoryDocument:
+        """Read, change and save one memory in one transaction.
+
+        Args:
+            memory_id: Which memory.
+            change: Changes the handle it is given; what it raises is raised here, and then
+                nothing was changed.
+
+        Raises:
+            MemoryNotFound: the id is unknown.
+            MemoryForgotten: it was forgotten.
+        """
+
+        def work(transaction: Transaction) -> MemoryDocument:
+            document = transaction.require(memory_id)
+            change(document)
+            return transaction.put(document)
+
+        return self.submit(work).result()
+
+    def forget(self, memory_id: str) -> bool:
+        """Forget one memory with its vectors, words and tags; tell whether there was one."""
+        return self.submit(lambda transaction: _forget(transaction, memory_id)).result()
+
+    def record_access(self, counts: Mapping[str, int]) -> None:
+        """Count uses by id, under this file's replica."""
+        self.submit(lambda t: t.count_access(counts, self.replica)).result()
+
+    def merge_collection(self, collection: MemoryCollection) -> int:
+        """Merge a collection in one transaction; return how many memories that changed."""
+        return self.merge(collection.states())
+
+    def merge(self, documents: Iterable[MemoryDocument]) -> int:
+        """Merge documents from elsewhere in one transaction; return how many that changed."""
+        batch = list(documents)
+        return self.submit(lambda t: sum(t.merge(document) for document in batch)).result()
+
+    # Reading
+
+    def read(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` on one consistent snapshot, in the calling thread."""
+        return self._backend.read(work)
+
+    def get(self, memory_id: str) -> MemoryDocument | None:
+        """Return one memory; ``None`` when unknown or forgotten."""
+        stored = self._backend.read(lambda session: session.load(memory_id), snapshot=False)
+        if stored is None:
+            return None
+        document = document_of(stored, self.instance, self.clock)
+        return None if document.is_forgotten else document
+
+    def find(
+        self, wanted: Filter = _ANY, *, order: Order = "created", limit: int | None = None
+    ) -> list[MemoryDocument]:
+        """Return the memories that match.
+
+        Args:
+            wanted: The conditions; by default everything neither archived nor expired.
+            order: ``"created"`` oldest first, ``"recent"`` newest first, ``"importance"``.
+            limit: At most so many.
+        """
+        query = self.query(wanted)
+        rows = self.read(lambda session: session.select(query, order, limit))
+        return [document_of(stored, self.instance, self.clock) for stored in rows]
+
+    def query(self, wanted: Filter) -> Query:
+        """Return the filter as of now."""
+        return Query(wanted, self.clock.wall_us())
+
+    def all(self) -> list[MemoryDocument]:
+        """Return every memory that is neither archived nor expired, oldest first."""
+        return self.find()
+
+    def recent(self, limit: int = 10) -> list[MemoryDocument]:
+        """Return the newest memories, newest first.
+
+        Raises:
+            InvalidValue: a limit below 1.
+        """
+        return self.find(order="recent", limit=check_limit(limit, what="limit"))
+
+    def query_by_type(self, memory_type: str) -> list[MemoryDocument]:
+        """Return the memories of one type, oldest first."""
+        return self.find(Filter.of(memory_type=memory_type))
+
+    def query_by_importance(self, minimum: float) -> list[MemoryDocument]:
+        """Return the memories of at least this importance, most important first."""
+        return self.find(Filter.of(minimum_importance=minimum), order="importance")
+
+    def query_by_tag(self, tag: str) -> list[MemoryDocument]:
+        """Return the memories that carry a tag, oldest first."""
+        return self.find(Filter.of(tags_all=tag))
+
+    def count(self, wanted: Filter = _ANY) -> int:
+        """Return how many memories match; by default all neither archived nor expired."""
+        query = self.query(wanted)
+        return self.read(lambda session: session.count(query))
+
+    def states(self) -> Iterator[MemoryDocument]:
+        """Iterate over every document, forgotten ones too, a page at a time."""
+        after = 0
+        while True:
+            page = self.read(lambda s, after=after: s.everything(after=after, limit=_PAGE))
+            for stored in page:
+                yield document_of(stored, self.instance, self.clock)
+            if len(page) < _PAGE:
+                return
+            after = page[-1].number
+
+    def export_collection(self) -> MemoryCollection:
+        """Return everything as a collection, forgotten memories included as id and life."""
+        collection = MemoryCollection(self.instance)
+        for document in self.states():
+            collection.merge_memory(document)
+        return collection
+
+    def statistics(self) -> StoreStatistics:
+        """Return what the store holds."""
+        query = self.query(Filter(include_archived=True, include_expired=True))
+
+        def work(session: Session) -> StoreStatistics:
+            space = active_space(session)
+            return StoreStatistics(
+                memories=session.count(query),
+                tags=session.tag_counts(query),
+                space=space,
+                pending=0 if space is None else session.pending_count(space),
+                size_bytes=session.size_bytes(),
+                replica=self.replica,
+            )
+
+        return self.read(work)
+
+    def search(
+        self, request: SearchRequest, choose: Callable[[list[Candidate]], Sequence[int]]
+    ) -> list[MemoryDocument]:
+        """Find candidates and return the chosen documents, all from one snapshot.
+
+        Args:
+            request: What to search for.
+            choose: Gets the candidates and returns the numbers of those wanted, in order.
+        """
+
+        def work(session: Session) -> list[MemoryDocument]:
+            found = find_candidates(session, active_space(session), request)
+            rows = session.load_numbers(choose(found))
+            return [document_of(stored, self.instance, self.clock) for stored in rows]
+
+        return self.read(work)
+
+    # Embedding spaces
+
+    def spaces(self) -> list[Space]:
+        """Return the embedding spaces of the file."""
+        return self.read(lambda session: session.spaces())
+
+    def open_space(self, fingerprint: str, model: str, dimension: int) -> Space:
+        """Return the space with this fingerprint, creating it with every memory pending.
+
+        The first space of a file is active at once; a later one when :meth:`activate_space` says.
+        """
+
+        def work(transaction: Transaction) -> Space:
+            known = transaction.space(fingerprint)
+            return known or transaction.session.create_space(fingerprint, model, dimension)
+
+        known = next((s for s in self.spaces() if s.fingerprint == fingerprint), None)
+        return known or self.submit(work).result()
+
+    def activate_space(self, space: Space) -> None:
+        """Make recall search ``space``, and drop the others."""
+        self.submit(lambda t: t.session.activate_space(space)).result()
+
+    def pending(self, space: Space, *, limit: int) -> list[Pending]:
+        """Return memories that wait for their vector."""
+        return self.read(lambda session: session.pending(space, limit=limit))
+
+    def put_vectors(self, space: Space, vectors: Sequence[tuple[int, Embedding]]) -> int:
+        """Store vectors by row number; return how many still stood for their memory's text."""
+
+        def work(transaction: Transaction) -> int:
+            return sum(
+                transaction.session.save_vector(space, number, e.text_hash, e.vector)
+                for number, e in vectors
+            )
+
+        return self.submit(work).result()
+
+    def rebuild_indexes(self) -> None:
+        """Build the vector indexes anew from the stored vectors."""
+        for space in self.spaces():
+            self.submit(lambda t, space=space: t.session.rebuild_index(space)).result()
+
+    # Closing
+
+    def close(self) -> None:
+        """Finish queued writes and close the file; closing twice is allowed."""
+        self._backend.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"MemoryStorage({str(self.path)!r}, {self.instance!r})"
+
+
+def active_space(session: Session) -> Space | None:
+    """Return the space that recall searches."""
+    return next((space for space in session.spaces() if space.active), None)
+
+
+def check_limit(value: object, *, what: str) -> int:
+    """Return ``value`` if it is an integer of 1 or more.
+
+    Raises:
+        InvalidValue: anything else.
+    """
+    if type(value) is not int or value < 1:
+        raise InvalidValue(f"{what} must be an integer of 1 or more, got {value!r}")
+    return value
+
+
+def _name_replica(transaction: Transaction) -> str:
+    known = transaction.session.meta("replica")
+    if known is None:
+        known = secrets.token_hex(8)
+        transaction.session.set_meta("replica", known)
+    return known
+
+
+def _forget(transaction: Transaction, memory_id: str) -> bool:
+    document = transaction.load(memory_id)
+    if document is None or document.is_forgotten:
+        return False
+    document.forget()
+    transaction.merge(document)
+    return True
