@@ -6,7 +6,7 @@ map keys; they are what is stored, compared and digested.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
@@ -15,6 +15,9 @@ import msgpack
 from chrysalis_memory.errors import InvalidDocument, InvalidValue
 
 T = TypeVar("T")
+
+_packb: Callable[..., bytes] = msgpack.packb
+_unpackb: Callable[..., Any] = msgpack.unpackb
 
 JSON_DEPTH_MAX = 32
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -79,7 +82,7 @@ def check_text(value: object, *, what: str) -> str:
 
 def pack(value: Any) -> bytes:
     """Return MessagePack bytes. Maps must already be in key order (see :func:`ordered`)."""
-    return cast("bytes", msgpack.packb(value, use_bin_type=True))
+    return _packb(value)
 
 
 def unpack(data: bytes) -> Any:
@@ -89,7 +92,7 @@ def unpack(data: bytes) -> Any:
         InvalidDocument: the bytes are not one whole MessagePack value.
     """
     try:
-        return msgpack.unpackb(data, use_list=False, strict_map_key=True)
+        return _unpackb(data, use_list=False)
     except (ValueError, msgpack.exceptions.UnpackException) as error:
         raise InvalidDocument(f"not a MessagePack value: {error}") from error
 

@@ -1,8 +1,8 @@
 """What to look for: conditions on memories, all of which must hold."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Self, cast
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, cast
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic import ValidationError
@@ -206,6 +206,27 @@ def _within(moment: datetime | None, start: datetime | None, end: datetime | Non
 
 
 _EMPTY = Filter()
+
+
+class Conditions(TypedDict, total=False):
+    """The fields of :class:`Filter` as keyword arguments."""
+
+    namespace: str
+    namespace_prefix: str
+    memory_type: str | Sequence[str]
+    tags_all: str | Sequence[str]
+    tags_any: str | Sequence[str]
+    tags_none: str | Sequence[str]
+    minimum_importance: float
+    minimum_confidence: float
+    metadata: Mapping[str, Any]
+    episode: str
+    created_from: datetime
+    created_before: datetime
+    updated_from: datetime
+    updated_before: datetime
+    include_archived: bool
+    include_expired: bool
 
 
 class Query(NamedTuple):

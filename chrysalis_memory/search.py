@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from chrysalis_memory.backends.base import Session, Space
 from chrysalis_memory.embedding import Vector
+from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.query import Query
 
 
@@ -28,6 +29,8 @@ class SearchRequest(NamedTuple):
     """What to search for."""
 
     vector: Vector | None
+    fingerprint: str
+    """The embedding space of ``vector``; not looked at without one."""
     words: Sequence[str]
     query: Query
     depth: int
@@ -35,9 +38,14 @@ class SearchRequest(NamedTuple):
 
 
 def find_candidates(session: Session, space: Space | None, request: SearchRequest) -> list[Candidate]:
-    """Return the union of both indexes' best, each with both of its scores."""
+    """Return the union of both indexes' best, each with both of its scores.
+
+    Raises:
+        EmbeddingSpaceMismatch: the query's vector is of another space.
+    """
     similarities: dict[int, float] = {}
     if request.vector is not None and space is not None:
+        check_space(space, request.fingerprint)
         found = session.nearest(space, request.vector, request.depth, request.query)
         similarities = dict(found)
     hits = session.word_hits(
@@ -60,3 +68,17 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         )
         for prior in session.priors(list(similarities | words))
     ]
+
+
+def check_space(space: Space | None, fingerprint: str) -> None:
+    """Refuse vectors of one space where a store has another; a store without one takes any.
+
+    Raises:
+        EmbeddingSpaceMismatch: the fingerprints differ.
+    """
+    if space is not None and space.fingerprint != fingerprint:
+        raise EmbeddingSpaceMismatch(
+            f"this store's memories were embedded by {space.fingerprint!r}, not by "
+            f"{fingerprint!r}; open it with the former, or embed all anew: "
+            "chrysalis reindex, or on_embedder_change='reindex'"
+        )

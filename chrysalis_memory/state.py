@@ -151,7 +151,6 @@ def encode(memory_id: str, state: State, *, access: bool = True) -> bytes:
 
 
 _LENGTH = 2 + len(State._fields)
-_METADATA = 2 + State._fields.index("metadata")
 
 
 def decode(data: bytes) -> tuple[str, State]:
@@ -163,15 +162,16 @@ def decode(data: bytes) -> tuple[str, State]:
         InvalidDocument: another format or another layout.
     """
     parts = codec.unpack(data)
-    check_layout(parts)
-    if len(parts) == 3:
+    if len(parts) != _LENGTH or parts[0] != FORMAT:
+        check_layout(parts)
         return parts[1], tombstone(parts[2])
-    metadata, tags, importance, confidence, related, parents, evidence, clock, access, extra = (
-        parts[_METADATA:]
-    )
+    (
+        _, memory_id, life, created, content, kind, namespace, episode, position, expires, archived,
+        metadata, tags, importance, confidence, related, parents, evidence, clock, access, extra,
+    ) = parts  # fmt: skip
     # Empty parts are shared objects, which compare by identity when documents are merged.
-    return parts[1], State(
-        *parts[2:_METADATA],
+    return memory_id, State._make((
+        life, created, content, kind, namespace, episode, position, expires, archived,
         metadata or _EMPTY,
         tags or _EMPTY,
         importance or _EMPTY,
@@ -182,7 +182,7 @@ def decode(data: bytes) -> tuple[str, State]:
         clock or _EMPTY,
         access or _EMPTY,
         extra or _EMPTY,
-    )
+    ))  # fmt: skip
 
 
 def check_layout(parts: Any) -> None:

@@ -19,6 +19,16 @@ from chrysalis_memory.query import Filter, Order, Query
 from chrysalis_memory.search import Candidate, SearchRequest, find_candidates
 from chrysalis_memory.transaction import Transaction, document_of
 
+__all__ = [
+    "MemoryStorage",
+    "Pending",
+    "Session",
+    "Space",
+    "StoreStatistics",
+    "active_space",
+    "check_limit",
+]
+
 T = TypeVar("T")
 Synchronous = Literal["FULL", "NORMAL"]
 
@@ -157,7 +167,7 @@ class MemoryStorage:
 
     def forget(self, memory_id: str) -> bool:
         """Forget one memory with its vectors, words and tags; tell whether there was one."""
-        return self.submit(lambda transaction: _forget(transaction, memory_id)).result()
+        return self.submit(lambda transaction: transaction.forget(memory_id)).result()
 
     def record_access(self, counts: Mapping[str, int]) -> None:
         """Count uses by id, under this file's replica."""
@@ -369,11 +379,3 @@ def _name_replica(transaction: Transaction) -> str:
         transaction.session.set_meta("replica", known)
     return known
 
-
-def _forget(transaction: Transaction, memory_id: str) -> bool:
-    document = transaction.load(memory_id)
-    if document is None or document.is_forgotten:
-        return False
-    document.forget()
-    transaction.merge(document)
-    return True

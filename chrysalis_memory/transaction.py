@@ -1,5 +1,6 @@
 """Merging into what is stored: the one way in for local writes, other replicas and backups."""
 
+import uuid
 from collections.abc import Mapping
 
 from chrysalis_memory import state as states
@@ -11,6 +12,7 @@ from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import InvalidValue, MemoryForgotten, MemoryNotFound
 from chrysalis_memory.query import scalar
+from chrysalis_memory.search import check_space
 from chrysalis_memory.state import State
 
 
@@ -31,6 +33,16 @@ class Transaction:
     def document(self, stored: StoredMemory) -> MemoryDocument:
         """Return a handle on a stored memory."""
         return document_of(stored, self._writer, self._clock)
+
+    def new_document(
+        self, memory_id: str, content: str, memory_type: str | None
+    ) -> MemoryDocument:
+        """Return a document that is not stored yet, written by this store's writer."""
+        return MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
+
+    def new_id(self) -> str:
+        """Return a random id."""
+        return uuid.uuid4().hex
 
     def load(self, memory_id: str) -> MemoryDocument | None:
         """Return a memory, forgotten or not; ``None`` when the id is unknown."""
@@ -91,6 +103,14 @@ class Transaction:
             self.session.save_access(number, joined.access)
         return number, merged, True
 
+    def forget(self, memory_id: str) -> bool:
+        """Forget one memory with its vectors, words and tags; tell whether there was one."""
+        document = self.load(memory_id)
+        if document is None or document.is_forgotten:
+            return False
+        document.forget()
+        return self.merge(document)
+
     def count_access(self, counts: Mapping[str, int], replica: str) -> None:
         """Count uses by ``replica``; memories forgotten meanwhile are passed over."""
         for memory_id, count in counts.items():
@@ -102,28 +122,20 @@ class Transaction:
     def _save_embedding(self, number: int, embedding: Embedding) -> None:
         space = self.space(embedding.model)
         if space is None:
-            space = self.session.create_space(
-                embedding.model, embedding.model, embedding.dimension
+            check_space(next(iter(self.session.spaces()), None), embedding.model)
+            model = embedding.model
+            space = self.session.create_space(model, model, embedding.dimension)
+        if embedding.dimension != space.dimension:
+            raise InvalidValue(
+                f"a vector of dimension {embedding.dimension} does not belong to the space "
+                f"{space.fingerprint!r} of dimension {space.dimension}; "
+                "use the embedder that made it"
             )
-        check_dimension(space, embedding)
         self.session.save_vector(space, number, embedding.text_hash, embedding.vector)
 
     def space(self, fingerprint: str) -> Space | None:
         """Return the embedding space with this fingerprint."""
         return next((s for s in self.session.spaces() if s.fingerprint == fingerprint), None)
-
-
-def check_dimension(space: Space, embedding: Embedding) -> None:
-    """Refuse a vector that cannot be in a space.
-
-    Raises:
-        InvalidValue: the dimensions differ.
-    """
-    if embedding.dimension != space.dimension:
-        raise InvalidValue(
-            f"a vector of dimension {embedding.dimension} does not belong to the space "
-            f"{space.fingerprint!r} of dimension {space.dimension}; use the embedder that made it"
-        )
 
 
 def document_of(stored: StoredMemory, writer: str, clock: HybridLogicalClock) -> MemoryDocument:

@@ -186,6 +186,10 @@ class Session(Protocol):
         """Return ``text`` as the index sees it: folded and stemmed words."""
         ...
 
+    def document_count(self) -> int:
+        """Return how many living memories there are."""
+        ...
+
     def document_frequency(self, token: str) -> int:
         """Return how many memories hold a token of :meth:`tokens`."""
         ...

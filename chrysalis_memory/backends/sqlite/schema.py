@@ -90,8 +90,6 @@ def m001_tables(connection: apsw.Connection) -> None:
         );
         INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
         CREATE VIRTUAL TABLE memory_term USING fts5vocab ('memory_text', 'row');
-
-        INSERT INTO meta VALUES ('change', '0');
     """)
 
 

@@ -52,16 +52,21 @@ class SQLiteSession(WordIndex):
 
     def load(self, memory_id: str) -> StoredMemory | None:
         """See :meth:`Session.load`."""
-        rows = self.connection.execute(
-            "SELECT m.number, m.state, a.replica, a.count FROM memory m "
-            "LEFT JOIN access a ON a.memory = m.number WHERE m.id = ?",
+        row = self.connection.execute(
+            "SELECT number, state, EXISTS (SELECT 1 FROM access a WHERE a.memory = m.number) "
+            "FROM memory m WHERE m.id = ?",
             (memory_id,),
-        ).fetchall()
-        if not rows:
+        ).get
+        if row is None:
             return None
-        number, state, replica, _ = rows[0]
-        access = _NO_ACCESS if replica is None else {row[2]: row[3] for row in rows}
-        return StoredMemory(number, state, access)
+        number, state, used = row
+        return StoredMemory(number, state, self._access(number) if used else _NO_ACCESS)
+
+    def _access(self, number: int) -> Mapping[str, int]:
+        rows = self.connection.execute(
+            "SELECT replica, count FROM access WHERE memory = ?", (number,)
+        )
+        return dict(rows.fetchall())
 
     def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
         """See :meth:`Session.load_numbers`."""
@@ -175,8 +180,8 @@ class SQLiteSession(WordIndex):
 
     def _next_change(self) -> int:
         return self.connection.execute(
-            "UPDATE meta SET value = CAST(value AS INTEGER) + 1 WHERE key = 'change' "
-            "RETURNING CAST(value AS INTEGER)"
+            "SELECT 1 + max(coalesce((SELECT max(change) FROM memory), 0), "
+            "coalesce((SELECT max(change) FROM access), 0))"
         ).get
 
     def save_access(self, number: int, access: Mapping[str, int]) -> None:

@@ -40,6 +40,12 @@ class WordIndex:
             include_colocated=False,
         )
 
+    def document_count(self) -> int:
+        """See :meth:`Session.document_count`."""
+        return self.connection.execute(
+            "SELECT count(*) FROM memory WHERE content IS NOT NULL"
+        ).get
+
     def document_frequency(self, token: str) -> int:
         """See :meth:`Session.document_frequency`."""
         return self.connection.execute(

@@ -1,0 +1,119 @@
+"""How dear the store is beside bare SQLite with the same settings, in one run.
+
+Prints medians in microseconds and ratios: put and get against a bare INSERT and SELECT of the same
+bytes, reading 1,000 documents, and 100 tasks that write at once against one after another.
+
+    python benchmarks/storage.py
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import apsw
+
+from chrysalis_memory import MemoryDocument, MemoryStorage
+
+
+def document(number: int) -> MemoryDocument:
+    memory = MemoryDocument(
+        id=f"memory-{number}",
+        content=f"The user said in conversation {number} that the meeting moves to room {number % 40}",
+        memory_type="semantic",
+        source_instance="benchmark",
+    )
+    memory.add_tag("meeting")
+    return memory
+
+
+def bare(folder: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(folder / "bare.db"))
+    for name, value in (("journal_mode", "wal"), ("synchronous", "FULL"), ("foreign_keys", True),
+                        ("secure_delete", True), ("mmap_size", 1 << 30)):  # fmt: skip
+        connection.pragma(name, value)
+    connection.execute("CREATE TABLE memory (number INTEGER PRIMARY KEY, id TEXT UNIQUE, state BLOB)")
+    return connection
+
+
+def timed(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return (time.perf_counter() - start) * 1e6
+
+
+def compare(name: str, ours: list[float], baseline: list[float], limit: str) -> None:
+    a, b = statistics.median(ours), statistics.median(baseline)
+    print(f"{name:34} ours {a:9.1f} µs   bare {b:9.1f} µs   ratio {a / b:5.2f}   ({limit})")
+
+
+def puts_and_gets(folder: Path, count: int) -> None:
+    connection = bare(folder)
+    with MemoryStorage(folder / "memory.db", "benchmark") as storage:
+        documents = [document(number) for number in range(count)]
+        rows = [(memory.id, memory.to_bytes()) for memory in documents]
+        insert = "INSERT INTO memory (id, state) VALUES (?, ?)"
+        puts, inserts, gets, selects, reads = [], [], [], [], []
+        for memory, row in zip(documents, rows, strict=True):
+            puts.append(timed(lambda memory=memory: storage.put(memory)))
+            inserts.append(timed(lambda row=row: connection.execute(insert, row)))
+        select = "SELECT state FROM memory WHERE id = ?"
+        for memory in documents:
+            gets.append(timed(lambda memory=memory: storage.get(memory.id)))
+            selects.append(timed(lambda memory=memory: connection.execute(select, (memory.id,)).get))
+        for _ in range(30):
+            reads.append(timed(lambda: storage.find(limit=1000)))
+        compare("put (durable)", puts, inserts, "at most 4")
+        compare("get", gets, selects, "at most 4")
+        print(f"{'read 1,000 documents':34} ours {statistics.median(reads) / 1000:9.2f} ms   (at most 5)")
+    connection.close()
+
+
+async def one_at_a_time(storage: MemoryStorage, start: int, count: int) -> None:
+    for number in range(start, start + count):
+        memory = document(number)
+        await asyncio.wrap_future(storage.submit(lambda t, memory=memory: t.put(memory)))
+
+
+async def at_once(storage: MemoryStorage, start: int, count: int) -> None:
+    async def write(number: int) -> None:
+        memory = document(number)
+        await asyncio.wrap_future(storage.submit(lambda t: t.put(memory)))
+
+    await asyncio.gather(*(write(number) for number in range(start, start + count)))
+
+
+async def group_commit(folder: Path, rounds: int) -> None:
+    with MemoryStorage(folder / "group.db", "benchmark") as storage:
+        ratios, singly, together = [], [], []
+        for number in range(rounds):
+            start = time.perf_counter()
+            await one_at_a_time(storage, number * 200, 100)
+            middle = time.perf_counter()
+            await at_once(storage, number * 200 + 100, 100)
+            end = time.perf_counter()
+            singly.append(middle - start)
+            together.append(end - middle)
+            ratios.append((middle - start) / (end - middle))
+        print(
+            f"{'100 writes, FULL':34} at once {100 / statistics.median(together):8,.0f}/s   "
+            f"one at a time {100 / statistics.median(singly):8,.0f}/s   "
+            f"ratio {statistics.median(ratios):5.2f}   (at least 5)"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        puts_and_gets(Path(folder), arguments.count)
+        asyncio.run(group_commit(Path(folder), arguments.rounds))
+
+
+if __name__ == "__main__":
+    main()

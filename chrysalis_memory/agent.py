@@ -1,0 +1,351 @@
+"""The front door: an agent's memory."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self, Unpack
+
+from chrysalis_memory import learning, query_text, transfer, wire
+from chrysalis_memory.config import AgentMemoryConfig, default_path
+from chrysalis_memory.document import MemoryDocument
+from chrysalis_memory.embedding_queue import Progress
+from chrysalis_memory.errors import InvalidValue, StoreClosed
+from chrysalis_memory.learning import MemoryChange, NewMemory
+from chrysalis_memory.query import Conditions, Filter
+from chrysalis_memory.recall import Recollection, Weights
+from chrysalis_memory.running import Running
+from chrysalis_memory.search import SearchRequest
+from chrysalis_memory.storage import MemoryStorage, StoreStatistics, check_limit
+from chrysalis_memory.transaction import Transaction
+from embedders.base import Embedder
+from embedders.resolve import as_embedder
+
+Mode = Literal["hybrid", "semantic", "keyword"]
+
+K_MAX = 1000
+
+class AgentMemory:
+    """Semantic memory of one agent, in one file, offline.
+
+    Args:
+        agent_id: Any name; it decides the default file, and who writes.
+        path: The database file; default: one per agent in the user's data directory.
+            ``":memory:"`` is a private temporary file.
+        embedder: A name such as ``"minilm"`` (the default) or ``"ollama:nomic-embed-text"``, or an
+            :class:`embedders.Embedder`.
+        embedding_fn: Any function from a text to a list of floats, sync or async, in place of
+            ``embedder``.
+        config: Settings; by default read from the environment.
+        settings: Single settings of :class:`AgentMemoryConfig`, which win over the environment.
+
+    Raises:
+        InvalidValue: an argument that is not acceptable.
+
+    Example:
+        >>> import asyncio
+        >>> async def main():
+        ...     async with AgentMemory("ada", path=":memory:", embedder="hashing") as memory:
+        ...         await memory.learn("The user prefers Python", tags=["preference"])
+        ...         return [m.content for m in await memory.recall("python")]
+        >>> asyncio.run(main())
+        ['The user prefers Python']
+    """
+
+    def __init__(
+        self,
+        agent_id: str,
+        *,
+        path: str | Path | None = None,
+        embedder: Embedder | str | None = None,
+        embedding_fn: Callable[[str], Any] | None = None,
+        config: AgentMemoryConfig | None = None,
+        **settings: Any,
+    ) -> None:
+        self.agent_id = wire.check_name(agent_id, what="agent_id")
+        if embedder is not None and embedding_fn is not None:
+            raise InvalidValue("give embedder= or embedding_fn=, not both")
+        if config is not None and settings:
+            raise InvalidValue(f"give config= or single settings, not both: {sorted(settings)}")
+        self.config = AgentMemoryConfig.of(**settings) if config is None else config
+        self._path = path or self.config.path or default_path(agent_id)
+        self._embedder = as_embedder(embedding_fn or embedder or self.config.embedder)
+        self._running: Running | None = None
+
+    # Starting and stopping
+
+    async def start(self, *, progress: Progress | None = None) -> None:
+        """Open the file; starting twice is allowed.
+
+        Args:
+            progress: Told how far re-embedding is, if ``on_embedder_change="reindex"`` needs it.
+
+        Raises:
+            EmbeddingSpaceMismatch: another embedder made the file's vectors.
+            NotADatabase: the path is no memory file.
+            NewerSchema: a newer version wrote it.
+        """
+        if self._running is not None:
+            return
+        running = Running(self.config)
+        try:
+            await running.open(self._path, self.agent_id, self._embedder, progress)
+        except BaseException:
+            await running.close()
+            raise
+        self._running = running
+
+    async def stop(self) -> None:
+        """Write what is outstanding and close the file; stopping twice is allowed."""
+        running, self._running = self._running, None
+        if running is not None:
+            await running.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    @property
+    def _open(self) -> Running:
+        if self._running is None:
+            raise StoreClosed("the memory is not started; use 'async with AgentMemory(...)' or start()")
+        return self._running
+
+    @property
+    def storage(self) -> MemoryStorage:
+        """The store beneath, for synchronous work."""
+        return self._open.storage
+
+    # Learning and changing
+
+    async def learn(self, content: str, **options: Any) -> str:
+        """Store a memory and return its id.
+
+        The same text learned twice, here or on another replica, is one memory that gains tags,
+        links and evidence. While the embedder is unavailable the memory is kept, found by its
+        words, and embedded later.
+
+        Args:
+            content: The text.
+            **options: The other fields of :class:`NewMemory`: ``id``, ``memory_type``,
+                ``namespace``, ``tags``, ``importance``, ``confidence``, ``metadata``,
+                ``episode``, ``position``, ``related``, ``parents``, ``evidence``,
+                ``expires_at``, ``unique``.
+
+        Raises:
+            InvalidValue: a value that is refused; nothing was stored.
+            EmbedderError: the embedder refuses the text; nothing was stored.
+            StoreBusy: another process kept the file locked; nothing was stored.
+        """
+        return (await self.learn_many([NewMemory.of(content=content, **options)]))[0]
+
+    async def learn_many(
+        self,
+        memories: Iterable[str | NewMemory | Mapping[str, Any]],
+        *,
+        progress: Progress | None = None,
+    ) -> list[str]:
+        """Store many memories and return their ids, in order.
+
+        All are checked before the first is stored. They are embedded and stored in batches; a
+        failure leaves the batches before it stored, and learning the same again joins them.
+
+        Args:
+            memories: Texts, :class:`NewMemory` values, or mappings of their fields.
+            progress: Called after each batch with how many are stored and how many there are.
+        """
+        new = [_new_memory(memory) for memory in memories]
+        running = self._open
+        ids: list[str] = []
+        for start in range(0, len(new), self.config.embedding_batch):
+            batch = new[start : start + self.config.embedding_batch]
+            embeddings = await running.queue.try_embed([memory.content for memory in batch])
+            made = embeddings or [None] * len(batch)
+
+            def work(t: Transaction, pairs: Any = tuple(zip(batch, made, strict=True))) -> list[str]:
+                return [learning.learn(t, memory, embedding) for memory, embedding in pairs]
+
+            ids += await running.write(work)
+            if progress is not None:
+                progress(len(ids), len(new))
+        return ids
+
+    async def update(self, memory_id: str, **changes: Any) -> MemoryDocument:
+        """Change a memory and return it as stored.
+
+        Args:
+            memory_id: Which memory.
+            **changes: The fields of :class:`MemoryChange`: ``content``, ``memory_type``,
+                ``namespace``, ``add_tags``, ``remove_tags``, ``importance``, ``confidence``,
+                ``metadata``, ``related``, ``parents``, ``evidence``, ``expires_at``, ``archived``.
+
+        Raises:
+            MemoryNotFound: the id is unknown.
+            MemoryForgotten: it was forgotten.
+            InvalidValue: a value that is refused; nothing was changed.
+        """
+        change = MemoryChange.of(**changes)
+        running = self._open
+        made = None if change.content is None else await running.queue.try_embed([change.content])
+
+        def work(transaction: Transaction) -> MemoryDocument:
+            memory = transaction.require(memory_id)
+            change.apply(memory)
+            return transaction.put(memory, made[0] if made else None)
+
+        return await running.write(work)
+
+    async def forget(self, memory_id: str) -> bool:
+        """Forget a memory at once, here and, by merging, everywhere; tell whether there was one."""
+        return await self._open.write(lambda transaction: transaction.forget(memory_id))
+
+    # Finding
+
+    async def recall(
+        self,
+        query: str,
+        k: int = 5,
+        *,
+        mode: Mode = "hybrid",
+        min_score: float | None = None,
+        weights: Weights | None = None,
+        track: bool = True,
+        **conditions: Unpack[Conditions],
+    ) -> list[Recollection]:
+        """Find memories by meaning and by words, best first, each with an explanation.
+
+        Args:
+            query: A question or any text.
+            k: How many, from 1 to 1000.
+            mode: ``"hybrid"`` both, ``"semantic"`` meaning only, ``"keyword"`` words only, which
+                needs no embedder.
+            min_score: Leave out what scores lower. It does not tell whether an answer exists.
+            weights: How each part counts; default: those of the settings.
+            track: Whether to count this as a use of the memories returned.
+            **conditions: The fields of :class:`Filter`; all must hold.
+
+        Raises:
+            InvalidValue: an empty query, a ``k`` or a condition that is refused.
+            EmbedderUnavailable: the query cannot be embedded now; ``mode="keyword"`` still works.
+        """
+        text = wire.check_content(query)
+        if check_limit(k, what="k") > K_MAX:
+            raise InvalidValue(f"k is at most {K_MAX}, got {k}")
+        if mode not in ("hybrid", "semantic", "keyword"):
+            raise InvalidValue(f"mode is 'hybrid', 'semantic' or 'keyword', got {mode!r}")
+        wanted = Filter.of(**conditions)
+        running = self._open
+        vector = None if mode == "keyword" else await running.query_vector(text)
+        found = await running.search(
+            SearchRequest(
+                vector=vector,
+                fingerprint="" if vector is None else running.queue.embedder.fingerprint,
+                words=[] if mode == "semantic" else query_text.words(text),
+                query=running.storage.query(wanted),
+                depth=max(self.config.candidates, 2 * k),
+            ),
+            weights=weights or self.config.weights,
+            k=k,
+            min_score=min_score,
+        )
+        if track:
+            running.count_access(found)
+        return found
+
+    async def get(self, memory_id: str) -> MemoryDocument | None:
+        """Return one memory; ``None`` when unknown or forgotten."""
+        running = await self._settled()
+        return await running.in_thread(lambda: running.storage.get(memory_id))
+
+    async def recent(
+        self, limit: int = 10, **conditions: Unpack[Conditions]
+    ) -> list[MemoryDocument]:
+        """Return the newest memories that match, newest first.
+
+        Raises:
+            InvalidValue: a limit below 1 or a condition that is refused.
+        """
+        check_limit(limit, what="limit")
+        wanted = Filter.of(**conditions)
+        running = await self._settled()
+        return await running.in_thread(
+            lambda: running.storage.find(wanted, order="recent", limit=limit)
+        )
+
+    async def count(self, **conditions: Unpack[Conditions]) -> int:
+        """Return how many memories match."""
+        wanted = Filter.of(**conditions)
+        running = self._open
+        return await running.in_thread(lambda: running.storage.count(wanted))
+
+    async def statistics(self) -> StoreStatistics:
+        """Return what the file holds."""
+        running = await self._settled()
+        return await running.in_thread(running.storage.statistics)
+
+    # Moving
+
+    async def export(self, path: str | Path) -> int:
+        """Write the whole state of every memory as JSON lines; return how many lines."""
+        running = await self._settled()
+        return await running.in_thread(lambda: transfer.export(running.storage, Path(path)))
+
+    async def import_(self, path: str | Path, *, progress: Progress | None = None) -> int:
+        """Merge exported memories; return how many changed. Vectors are made in the background.
+
+        Raises:
+            InvalidDocument: a line that is no memory; nothing was imported.
+            InvalidValue: no such file.
+        """
+        running = self._open
+        changed = await running.in_thread(
+            lambda: transfer.import_(running.storage, Path(path), progress)
+        )
+        running.queue.wake()
+        return changed
+
+    async def merge(self, other: "AgentMemory | MemoryStorage") -> int:
+        """Merge every memory of another open store into this one; return how many changed."""
+        source = other.storage if isinstance(other, AgentMemory) else other
+        running = self._open
+        if isinstance(other, AgentMemory):
+            await other._settled()
+        changed = await running.in_thread(lambda: running.storage.merge(source.states()))
+        running.queue.wake()
+        return changed
+
+    async def embed_pending(self, *, progress: Progress | None = None) -> int:
+        """Embed now what waits for a vector; return how many were embedded.
+
+        Raises:
+            EmbedderError: the embedder failed; what was embedded until then is kept.
+        """
+        queue = self._open.queue
+        return await queue.work_off(await queue.space(), progress)
+
+    async def reindex(
+        self, embedder: Embedder | str | None = None, *, progress: Progress | None = None
+    ) -> int:
+        """Rebuild the indexes, or embed every memory with another embedder; return how many.
+
+        The old vectors answer until the new ones are complete. After a failure, calling again goes
+        on where it stopped.
+        """
+        running = self._open
+        if embedder is None:
+            await running.in_thread(running.storage.rebuild_indexes)
+            return await self.embed_pending(progress=progress)
+        self._embedder = as_embedder(embedder)
+        return await running.queue.reindex(self._embedder, progress)
+
+    async def _settled(self) -> Running:
+        running = self._open
+        await running.flush_access()
+        return running
+
+
+def _new_memory(memory: str | NewMemory | Mapping[str, Any]) -> NewMemory:
+    if isinstance(memory, NewMemory):
+        return memory
+    return NewMemory.of(content=memory) if isinstance(memory, str) else NewMemory.of(**memory)

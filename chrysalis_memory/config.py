@@ -1,0 +1,76 @@
+"""Settings of an agent's memory: explicit arguments win over the environment over defaults."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from platformdirs import user_data_path
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from chrysalis_memory import codec, wire
+from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.recall import Weights
+
+_PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)")
+
+
+class AgentMemoryConfig(BaseSettings):
+    """Settings of :class:`~chrysalis_memory.AgentMemory`.
+
+    Each can be given by an environment variable of its name with the prefix ``CHRYSALIS_``, for
+    example ``CHRYSALIS_EMBEDDER=ollama:nomic-embed-text`` or ``CHRYSALIS_WEIGHTS__KEYWORD=0.5``.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix="CHRYSALIS_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    path: Path | None = None
+    """The database file; by default one per agent in the user's data directory."""
+    embedder: str = "minilm"
+    """A name that ``embedders.resolve`` knows."""
+    on_embedder_change: Literal["refuse", "reindex"] = "refuse"
+    """What to do with a file whose vectors another embedder made: raise, or embed all anew."""
+    timeout_seconds: Annotated[float, Field(ge=0, lt=86_400)] = 5.0
+    """How long a write waits for another process."""
+    synchronous: Literal["FULL", "NORMAL"] = "FULL"
+    """Whether a returned write survives a power cut (``FULL``)."""
+    weights: Weights = Weights()
+    """How recall weighs what it finds."""
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 50
+    """How many candidates each index gives to recall, at least; never fewer than ``2 · k``."""
+    common_name_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """A name in more than this share of memories is left out of the query's vector."""
+    embedding_batch: Annotated[int, Field(ge=1, le=4096)] = 64
+    """How many texts go to the embedder at once."""
+    access_flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
+    """How long use counts are gathered before they are written."""
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Build from keyword arguments, leaving out those that are ``None``.
+
+        Raises:
+            InvalidValue: an argument or an environment variable that is refused.
+        """
+        try:
+            return cls(**{name: value for name, value in values.items() if value is not None})
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidValue(f"setting {where}: {first['msg']}") from error
+
+
+def default_path(agent_id: str) -> Path:
+    """Return the database file of an agent in the user's data directory.
+
+    Ids that are not plain file names everywhere get a digest, so that no two agents share a file
+    and no id leaves the directory.
+    """
+    name = wire.check_name(agent_id, what="agent_id")
+    if not _PLAIN_ID.fullmatch(name) or _RESERVED.fullmatch(name):
+        readable = re.sub(r"[^a-z0-9_-]+", "-", name.lower())[:40].strip("-") or "agent"
+        name = f"{readable}-{codec.text_hash(name).hex()[:12]}"
+    return user_data_path("chrysalis-memory") / f"{name}.db"

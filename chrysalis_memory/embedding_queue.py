@@ -1,0 +1,164 @@
+"""The agent's side of an embedding space: embeds what is learned, and what still waits for it."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from chrysalis_memory.embedding import Embedding, Vector
+from chrysalis_memory.search import check_space
+from chrysalis_memory.storage import MemoryStorage, Pending, Space, active_space
+from embedders.base import Embedder
+from embedders.errors import EmbedderError, EmbedderUnavailable
+
+T = TypeVar("T")
+Progress = Callable[[int, int], None]
+"""Called with how many are done and how many there are."""
+
+_RETRY_SECONDS_MIN = 1.0
+_RETRY_SECONDS_MAX = 60.0
+
+logger = logging.getLogger("chrysalis_memory")
+
+
+class EmbeddingQueue:
+    """Embeds texts into the store's space.
+
+    A text that cannot be embedded now is stored all the same and waits: the store marks it
+    pending, recall finds it by its words, and :meth:`run` embeds it once the embedder answers.
+
+    Args:
+        storage: The store.
+        embedder: Makes the vectors.
+        batch: How many texts are embedded at once.
+        in_thread: Runs blocking work without blocking the event loop.
+    """
+
+    def __init__(
+        self,
+        storage: MemoryStorage,
+        embedder: Embedder,
+        *,
+        batch: int,
+        in_thread: Callable[[Callable[[], T]], Awaitable[T]],
+    ) -> None:
+        self._storage = storage
+        self.embedder = embedder
+        self._batch = batch
+        self._in_thread = in_thread
+        self._space: Space | None = None
+        self._wake = asyncio.Event()
+
+    async def space(self) -> Space:
+        """Return the embedder's space in this store, once the embedder can be asked.
+
+        Raises:
+            EmbedderUnavailable: it cannot be asked now.
+            EmbeddingSpaceMismatch: the store's vectors were made by another embedder.
+        """
+        if self._space is None:
+            await self.embedder.prepare()
+            space = await self._in_thread(self._open_space)
+            self._space = space
+        return self._space
+
+    def _open_space(self) -> Space:
+        fingerprint = self.embedder.fingerprint
+        check_space(self._storage.read(active_space), fingerprint)
+        return self._storage.open_space(fingerprint, self.embedder.model, self.embedder.dimension)
+
+    async def try_embed(self, texts: Sequence[str]) -> list[Embedding] | None:
+        """Embed texts to be stored; ``None`` where the embedder is unavailable and they wait."""
+        try:
+            return await self.embed(texts)
+        except EmbedderUnavailable as error:
+            logger.warning("%d memories are kept without a vector for now: %s", len(texts), error)
+            self.wake()
+            return None
+
+    async def embed(self, texts: Sequence[str]) -> list[Embedding]:
+        """Embed texts to be stored.
+
+        Raises:
+            EmbedderError: the embedder failed.
+            EmbeddingSpaceMismatch: the store's vectors were made by another embedder.
+        """
+        space = await self.space()
+        vectors = await self.embedder.embed(texts, input_type="document")
+        return [
+            Embedding(vector, space.fingerprint, text)
+            for vector, text in zip(vectors, texts, strict=True)
+        ]
+
+    async def embed_query(self, text: str) -> Vector:
+        """Embed what is looked for; raises as :meth:`embed` does."""
+        await self.space()
+        return (await self.embedder.embed([text], input_type="query"))[0]
+
+    async def work_off(self, space: Space, progress: Progress | None = None) -> int:
+        """Embed everything that waits in ``space``; return how many vectors were stored.
+
+        Raises:
+            EmbedderError: the embedder failed; what was embedded until then is kept.
+        """
+        total = await self._in_thread(lambda: self._storage.read(lambda s: s.pending_count(space)))
+        done = 0
+        while True:
+            waiting = await self._in_thread(
+                lambda: self._storage.pending(space, limit=self._batch)
+            )
+            if not waiting:
+                return done
+            done += await self._embed_waiting(space, waiting)
+            if progress is not None:
+                progress(min(done, total), total)
+
+    async def _embed_waiting(self, space: Space, waiting: Sequence[Pending]) -> int:
+        vectors = await self.embedder.embed([memory.content for memory in waiting])
+        made = [
+            (memory.number, Embedding(vector, space.fingerprint, memory.content))
+            for memory, vector in zip(waiting, vectors, strict=True)
+        ]
+        return await self._in_thread(lambda: self._storage.put_vectors(space, made))
+
+    async def reindex(self, embedder: Embedder, progress: Progress | None = None) -> int:
+        """Embed every memory with ``embedder``; the old space answers until the new is complete.
+
+        Raises:
+            EmbedderError: the embedder failed; what was embedded until then is kept, and calling
+                again goes on from there.
+        """
+        await embedder.prepare()
+        space = await self._in_thread(
+            lambda: self._storage.open_space(
+                embedder.fingerprint, embedder.model, embedder.dimension
+            )
+        )
+        queue = EmbeddingQueue(
+            self._storage, embedder, batch=self._batch, in_thread=self._in_thread
+        )
+        done = await queue.work_off(space, progress)
+        await self._in_thread(lambda: self._storage.activate_space(space))
+        self.embedder = embedder
+        self._space = None
+        return done
+
+    def wake(self) -> None:
+        """Tell :meth:`run` that memories have come which may wait for a vector."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Embed what waits, for as long as the agent runs; pauses longer after each failure."""
+        pause = _RETRY_SECONDS_MIN
+        while True:
+            try:
+                await self.work_off(await self.space())
+            except EmbedderUnavailable:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _RETRY_SECONDS_MAX)
+                continue
+            except EmbedderError:
+                logger.exception("memories stay without a vector until the embedder is mended")
+            pause = _RETRY_SECONDS_MIN
+            await self._wake.wait()
+            self._wake.clear()

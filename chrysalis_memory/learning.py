@@ -1,0 +1,206 @@
+"""What it means to learn and to change a memory, inside one transaction."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import count
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from chrysalis_memory import codec, wire
+from chrysalis_memory.document import MemoryDocument, check_memory_type
+from chrysalis_memory.embedding import Embedding
+from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.query import Name, Names, Namespace, Score
+from chrysalis_memory.transaction import Transaction
+
+Content = Annotated[str, AfterValidator(wire.check_content)]
+MemoryType = Annotated[str, AfterValidator(check_memory_type)]
+
+
+def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
+    for key, value in metadata.items():
+        wire.check_name(key, what="metadata key")
+        codec.canonical_json(value)
+    return metadata
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of(cls, **values: Any) -> Self:
+        """Build from keyword arguments.
+
+        Raises:
+            InvalidValue: an unknown name or a value that is refused.
+        """
+        try:
+            return cls(**values)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise InvalidValue(f"{where}: {first['msg']}") from error
+
+
+class NewMemory(_Options):
+    """Something to learn. What is left out stays unwritten and reads as its default."""
+
+    content: Content
+    id: Name | None = None
+    """Identity; by default derived from namespace and text, so that the same text joins."""
+    memory_type: MemoryType | None = None
+    namespace: Namespace | None = None
+    tags: Names = ()
+    importance: Score | None = None
+    confidence: Score | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] = {}
+    episode: Name | None = None
+    """The conversation or log it is a part of; its turns are events and never joined."""
+    position: Annotated[int | None, AfterValidator(wire.check_position)] = None
+    related: Names = ()
+    parents: Names = ()
+    evidence: Names = ()
+    expires_at: AwareDatetime | None = None
+    unique: bool = False
+    """Take a random id: a derived one lets somebody who guesses the text confirm the guess."""
+
+    def derived_id(self, attempt: int = 0) -> str:
+        """Return the id that this text has on every replica."""
+        parts: list[Any] = [self.namespace or "", self.content]
+        if self.episode is not None:
+            parts += [self.episode, self.position]
+        if attempt:
+            parts.append(attempt)
+        return f"m-{codec.digest(codec.pack(parts)).hex()}"
+
+
+class MemoryChange(_Options):
+    """Changes to one memory. Only what is given is written; ``expires_at=None`` clears it."""
+
+    content: Content | None = None
+    memory_type: MemoryType | None = None
+    namespace: Namespace | None = None
+    add_tags: Names = ()
+    remove_tags: Names = ()
+    importance: Score | None = None
+    confidence: Score | None = None
+    metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] = {}
+    related: Names = ()
+    parents: Names = ()
+    evidence: Names = ()
+    expires_at: AwareDatetime | None = None
+    archived: bool | None = None
+
+    def apply(self, memory: MemoryDocument) -> None:
+        """Write the changes to a document; values it already has are not written again."""
+        for name, write in (
+            ("content", memory.set_content),
+            ("memory_type", memory.set_memory_type),
+            ("namespace", memory.set_namespace),
+            ("archived", memory.set_archived),
+        ):
+            value = getattr(self, name)
+            if value is not None and value != getattr(memory, name):
+                write(value)
+        if self.importance is not None:
+            memory.set_importance(self.importance)
+        if self.confidence is not None:
+            memory.set_confidence(self.confidence)
+        if self.metadata:
+            memory.set_metadata(self.metadata)
+        if "expires_at" in self.model_fields_set:
+            memory.set_expires_at(self.expires_at)
+        for tag in self.remove_tags:
+            memory.remove_tag(tag)
+        _add_all(memory, self.add_tags, self.related, self.parents, self.evidence)
+
+
+def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None) -> str:
+    """Store something new, or join it with the same text learned before; return its id.
+
+    Joining adds tags, links and evidence, raises importance and confidence, writes metadata, and
+    brings an archived or expired memory back; it never rewrites the text. A forgotten memory is
+    revived. An explicit ``id`` that is known takes the new text.
+    """
+    memory_id = _free_id(transaction, new)
+    known = transaction.load(memory_id)
+    if known is None or known.is_forgotten:
+        memory = transaction.new_document(memory_id, new.content, new.memory_type)
+        if known is not None:
+            memory = memory.revived(known.state.life)
+        _write_first(memory, new)
+    else:
+        memory = known
+        _join(memory, new)
+    transaction.put(memory, embedding)
+    return memory_id
+
+
+def _free_id(transaction: Transaction, new: NewMemory) -> str:
+    if new.id is not None:
+        return new.id
+    if new.unique:
+        return transaction.new_id()
+    # An id whose memory was edited since holds another text; the next one is as derived as the
+    # first, so learning the text a third time still joins.
+    for attempt in count():
+        memory_id = new.derived_id(attempt)
+        known = transaction.load(memory_id)
+        if known is None or known.is_forgotten or known.content == new.content:
+            return memory_id
+    raise AssertionError("unreachable: count() does not end")
+
+
+def _write_first(memory: MemoryDocument, new: NewMemory) -> None:
+    if new.namespace:
+        memory.set_namespace(new.namespace)
+    if new.episode is not None:
+        memory.set_episode(new.episode, new.position)
+    if new.importance is not None:
+        memory.set_importance(new.importance)
+    if new.confidence is not None:
+        memory.set_confidence(new.confidence)
+    if new.metadata:
+        memory.set_metadata(new.metadata)
+    if new.expires_at is not None:
+        memory.set_expires_at(new.expires_at)
+    _add_all(memory, new.tags, new.related, new.parents, new.evidence)
+
+
+def _join(memory: MemoryDocument, new: NewMemory) -> None:
+    if new.content != memory.content:
+        memory.set_content(new.content)
+    if new.memory_type is not None and new.memory_type != memory.memory_type:
+        memory.set_memory_type(new.memory_type)
+    if new.importance is not None and new.importance > memory.get_importance():
+        memory.set_importance(new.importance)
+    if new.confidence is not None and new.confidence > memory.get_confidence():
+        memory.set_confidence(new.confidence)
+    if any(memory.metadata.get(key) != value for key, value in new.metadata.items()):
+        memory.set_metadata(new.metadata)
+    expired = memory.expires_at is not None and memory.expires_at <= datetime.now(UTC)
+    if new.expires_at is not None or expired:
+        memory.set_expires_at(new.expires_at)
+    if memory.archived:
+        memory.set_archived(False)
+    _add_all(memory, new.tags, new.related, new.parents, new.evidence)
+
+
+def _add_all(
+    memory: MemoryDocument,
+    tags: Iterable[str],
+    related: Iterable[str],
+    parents: Iterable[str],
+    evidence: Iterable[str],
+) -> None:
+    present = set(memory.get_tags())
+    for tag in tags:
+        if tag not in present:
+            memory.add_tag(tag)
+    for memory_id in related:
+        memory.add_related(memory_id)
+    for memory_id in parents:
+        memory.add_parent(memory_id)
+    for item in evidence:
+        memory.add_evidence(item)

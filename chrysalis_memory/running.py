@@ -1,0 +1,192 @@
+"""What an agent's memory holds while it is started: store, threads, embedder, background work."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from chrysalis_memory import query_text, recall
+from chrysalis_memory.config import AgentMemoryConfig
+from chrysalis_memory.embedding import Vector
+from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, StorageError
+from chrysalis_memory.recall import Explanation, Recollection, Weights
+from chrysalis_memory.search import Candidate, SearchRequest
+from chrysalis_memory.storage import MemoryStorage, Session
+from chrysalis_memory.transaction import Transaction
+from embedders.base import Embedder
+from embedders.errors import EmbedderUnavailable
+
+T = TypeVar("T")
+
+_READERS = 4
+
+logger = logging.getLogger("chrysalis_memory")
+
+
+class Running:
+    """The parts of a started memory; one per :meth:`AgentMemory.start`."""
+
+    storage: MemoryStorage
+    queue: EmbeddingQueue
+
+    def __init__(self, config: AgentMemoryConfig) -> None:
+        self._config = config
+        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="chrysalis-reader")
+        self._storage: MemoryStorage | None = None
+        self._queue: EmbeddingQueue | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+        self._uses: Counter[str] = Counter()
+
+    async def open(
+        self,
+        path: str | Path,
+        agent_id: str,
+        embedder: Embedder,
+        progress: Progress | None,
+    ) -> None:
+        """Open the store, make sure of its embedding space, and start background work.
+
+        Raises:
+            EmbeddingSpaceMismatch: another embedder made the file's vectors.
+            StorageError: the file cannot be opened.
+        """
+        config = self._config
+        self._storage = self.storage = await self.in_thread(
+            lambda: MemoryStorage(
+                path,
+                agent_id,
+                timeout_seconds=config.timeout_seconds,
+                synchronous=config.synchronous,
+            )
+        )
+        self.storage.instance = f"{agent_id}@{self.storage.replica}"
+        self._queue = self.queue = EmbeddingQueue(
+            self.storage, embedder, batch=config.embedding_batch, in_thread=self.in_thread
+        )
+        try:
+            await self.queue.space()
+        except EmbedderUnavailable as error:
+            logger.warning("memories are found by their words until the embedder answers: %s", error)
+        except EmbeddingSpaceMismatch:
+            if config.on_embedder_change == "refuse":
+                raise
+            await self.queue.reindex(embedder, progress)
+        self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self._flush())]
+
+    async def close(self) -> None:
+        """Write what is outstanding and release everything."""
+        for task in self._tasks:
+            task.cancel()
+        for outcome in await asyncio.gather(*self._tasks, return_exceptions=True):
+            if isinstance(outcome, Exception):
+                logger.error("background work had failed", exc_info=outcome)
+        if self._storage is not None:
+            try:
+                await self.flush_access()
+            finally:
+                await self.in_thread(self._storage.close)
+        if self._queue is not None:
+            await self._queue.embedder.close()
+        self._threads.shutdown(wait=False)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Run blocking work on a reading thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run ``work`` as one transaction on the store's writing thread."""
+        return await asyncio.wrap_future(self.storage.submit(work))
+
+    # Recall
+
+    async def query_vector(self, text: str) -> Vector:
+        """Embed a query, without names that most memories hold.
+
+        A name that is everywhere says nothing, but draws a small sentence model towards every
+        memory that holds it; the word index still looks for it.
+        """
+        names = query_text.names(text)
+        if names:
+            text = query_text.without(text, await self.in_thread(lambda: self._common(names)))
+        try:
+            return await self.queue.embed_query(text)
+        except EmbedderUnavailable as error:
+            raise EmbedderUnavailable(
+                f"{error}; recall(..., mode='keyword') finds memories by their words meanwhile"
+            ) from error
+
+    def _common(self, names: Sequence[str]) -> list[str]:
+        def work(session: Session) -> list[str]:
+            limit = self._config.common_name_share * session.document_count()
+            return [
+                name
+                for name in names
+                if any(session.document_frequency(token) > limit for token in session.tokens(name))
+            ]
+
+        return self.storage.read(work)
+
+    async def search(
+        self, request: SearchRequest, *, weights: Weights, k: int, min_score: float | None
+    ) -> list[Recollection]:
+        """Find, rank and load the best ``k`` memories."""
+
+        def work() -> list[Recollection]:
+            chosen: dict[str, Explanation] = {}
+
+            def choose(candidates: list[Candidate]) -> list[int]:
+                ranked = recall.rank(
+                    candidates,
+                    weights=weights,
+                    now_us=request.query.now_us,
+                    k=k,
+                    min_score=min_score,
+                )
+                chosen.update((candidate.id, explanation) for candidate, explanation in ranked)
+                return [candidate.number for candidate, _ in ranked]
+
+            return [
+                Recollection.recalled(
+                    memory,
+                    chosen[memory.id],
+                    writer=self.storage.instance,
+                    clock=self.storage.clock,
+                )
+                for memory in self.storage.search(request, choose)
+            ]
+
+        return await self.in_thread(work)
+
+    # Use counts
+
+    def count_access(self, memories: Sequence[Recollection]) -> None:
+        """Note uses, to be written together with others."""
+        self._uses.update(memory.id for memory in memories)
+
+    async def flush_access(self) -> None:
+        """Write the noted uses; what cannot be written now stays noted.
+
+        Raises:
+            StorageError: the store could not write.
+        """
+        if not self._uses:
+            return
+        uses, self._uses = self._uses, Counter()
+        replica = self.storage.replica
+        try:
+            await self.write(lambda transaction: transaction.count_access(uses, replica))
+        except StorageError:
+            self._uses.update(uses)
+            raise
+
+    async def _flush(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.access_flush_seconds)
+            try:
+                await self.flush_access()
+            except StorageError as error:
+                logger.warning("use counts will be written later: %s", error)
