@@ -35,7 +35,9 @@ def bare(folder: Path) -> apsw.Connection:
     for name, value in (("journal_mode", "wal"), ("synchronous", "FULL"), ("foreign_keys", True),
                         ("secure_delete", True), ("mmap_size", 1 << 30)):  # fmt: skip
         connection.pragma(name, value)
-    connection.execute("CREATE TABLE memory (number INTEGER PRIMARY KEY, id TEXT UNIQUE, state BLOB)")
+    connection.execute(
+        "CREATE TABLE memory (number INTEGER PRIMARY KEY, id TEXT UNIQUE, state BLOB)"
+    )
     return connection
 
 
@@ -63,12 +65,16 @@ def puts_and_gets(folder: Path, count: int) -> None:
         select = "SELECT state FROM memory WHERE id = ?"
         for memory in documents:
             gets.append(timed(lambda memory=memory: storage.get(memory.id)))
-            selects.append(timed(lambda memory=memory: connection.execute(select, (memory.id,)).get))
+            selects.append(
+                timed(lambda memory=memory: connection.execute(select, (memory.id,)).get)
+            )
         for _ in range(30):
             reads.append(timed(lambda: storage.find(limit=1000)))
         compare("put (durable)", puts, inserts, "at most 4")
         compare("get", gets, selects, "at most 4")
-        print(f"{'read 1,000 documents':34} ours {statistics.median(reads) / 1000:9.2f} ms   (at most 5)")
+        print(
+            f"{'read 1,000 documents':34} ours {statistics.median(reads) / 1000:9.2f} ms   (at most 5)"
+        )
     connection.close()
 
 

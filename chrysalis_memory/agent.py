@@ -23,6 +23,7 @@ Mode = Literal["hybrid", "semantic", "keyword"]
 
 K_MAX = 1000
 
+
 class AgentMemory:
     """Semantic memory of one agent, in one file, offline.
 
@@ -109,7 +110,9 @@ class AgentMemory:
     @property
     def _open(self) -> Running:
         if self._running is None:
-            raise StoreClosed("the memory is not started; use 'async with AgentMemory(...)' or start()")
+            raise StoreClosed(
+                "the memory is not started; use 'async with AgentMemory(...)' or start()"
+            )
         return self._running
 
     @property
@@ -156,20 +159,23 @@ class AgentMemory:
             progress: Called after each batch with how many are stored and how many there are.
         """
         new = [_new_memory(memory) for memory in memories]
-        running = self._open
         ids: list[str] = []
         for start in range(0, len(new), self.config.embedding_batch):
-            batch = new[start : start + self.config.embedding_batch]
-            embeddings = await running.queue.try_embed([memory.content for memory in batch])
-            made = embeddings or [None] * len(batch)
-
-            def work(t: Transaction, pairs: Any = tuple(zip(batch, made, strict=True))) -> list[str]:
-                return [learning.learn(t, memory, embedding) for memory, embedding in pairs]
-
-            ids += await running.write(work)
+            ids += await self._learn_batch(new[start : start + self.config.embedding_batch])
             if progress is not None:
                 progress(len(ids), len(new))
         return ids
+
+    async def _learn_batch(self, batch: list[NewMemory]) -> list[str]:
+        running = self._open
+        made = await running.queue.try_embed([memory.content for memory in batch])
+        embeddings = made or [None] * len(batch)
+
+        def work(transaction: Transaction) -> list[str]:
+            pairs = zip(batch, embeddings, strict=True)
+            return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
+
+        return await running.write(work)
 
     async def update(self, memory_id: str, **changes: Any) -> MemoryDocument:
         """Change a memory and return it as stored.

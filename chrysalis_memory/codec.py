@@ -6,6 +6,7 @@ map keys; they are what is stored, compared and digested.
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
@@ -16,8 +17,9 @@ from chrysalis_memory.errors import InvalidDocument, InvalidValue
 
 T = TypeVar("T")
 
-_packb: Callable[..., bytes] = msgpack.packb
-_unpackb: Callable[..., Any] = msgpack.unpackb
+# msgpack ships without types.
+_packb: Callable[..., bytes] = cast("Any", msgpack).packb
+_unpackb: Callable[..., Any] = cast("Any", msgpack).unpackb
 
 JSON_DEPTH_MAX = 32
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
@@ -37,6 +39,18 @@ def canonical_json(value: Any) -> str:
 def _check_json(value: Any, *, depth: int) -> None:
     if depth > JSON_DEPTH_MAX:
         raise InvalidValue(f"JSON value is nested deeper than {JSON_DEPTH_MAX} levels; flatten it")
+    if isinstance(value, list | tuple):
+        for item in cast("list[Any]", value):
+            _check_json(item, depth=depth + 1)
+    elif isinstance(value, Mapping):
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            check_text(key, what="JSON object key")
+            _check_json(item, depth=depth + 1)
+    else:
+        _check_leaf(value)
+
+
+def _check_leaf(value: object) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
@@ -44,20 +58,10 @@ def _check_json(value: Any, *, depth: int) -> None:
     elif isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
             raise InvalidValue(f"integer {value} does not fit in 64 bits; store it as a string")
-    elif isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            raise InvalidValue(f"{value} is not a JSON number; use null or leave it out")
-    elif isinstance(value, list | tuple):
-        for item in cast("list[Any]", value):
-            _check_json(item, depth=depth + 1)
-    elif isinstance(value, Mapping):
-        for key, item in cast("Mapping[Any, Any]", value).items():
-            if not isinstance(key, str):
-                raise InvalidValue(f"JSON object keys are strings, got {key!r}")
-            check_text(key, what="JSON key")
-            _check_json(item, depth=depth + 1)
-    else:
+    elif not isinstance(value, float):
         raise InvalidValue(f"{type(value).__name__} is not a JSON type: {value!r}")
+    elif not math.isfinite(value):
+        raise InvalidValue(f"{value} is not a JSON number; use null or leave it out")
 
 
 def check_text(value: object, *, what: str) -> str:

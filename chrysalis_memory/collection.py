@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.document import MemoryDocument
@@ -25,7 +25,9 @@ class MemoryCollection:
 
     def __init__(self, instance_id: str | None = None) -> None:
         self.instance_id = (
-            uuid.uuid4().hex if instance_id is None else wire.check_name(instance_id, what="instance")
+            uuid.uuid4().hex
+            if instance_id is None
+            else wire.check_name(instance_id, what="instance")
         )
         self._memories: dict[str, MemoryDocument] = {}
 
@@ -101,7 +103,9 @@ class MemoryCollection:
     def merge(self, other: "MemoryCollection") -> "MemoryCollection":
         """Return the collection of both; neither is changed."""
         merged = MemoryCollection(self.instance_id)
-        merged._memories = {memory_id: memory.copy() for memory_id, memory in self._memories.items()}
+        merged._memories = {
+            memory_id: memory.copy() for memory_id, memory in self._memories.items()
+        }
         merged.merge_into(other)
         return merged
 
@@ -126,7 +130,7 @@ class MemoryCollection:
         if not isinstance(plain, list):
             raise InvalidDocument(f"a collection is a JSON list, got {type(plain).__name__}")
         collection = cls(instance_id)
-        for item in plain:  # pyright: ignore[reportUnknownVariableType]
+        for item in cast("list[object]", plain):
             collection.merge_memory(MemoryDocument.of(*wire.from_plain(item)))
         return collection
 

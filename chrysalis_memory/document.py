@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Self, TypeVar
 
 from chrysalis_memory import codec, wire
@@ -14,24 +14,9 @@ from chrysalis_memory.crdt.score_register import check_score, score
 from chrysalis_memory.errors import DocumentMismatch, InvalidValue, MemoryForgotten
 from chrysalis_memory.state import State
 
-MEMORY_TYPES = ("semantic", "episodic", "procedural", "working")
-"""Facts, events, skills, and what is needed only now (Tulving 1972; Baddeley and Hitch 1974)."""
-
-DEFAULT_MEMORY_TYPE = "semantic"
 UNKNOWN_SOURCE = "unknown"
 
 Handle = TypeVar("Handle", bound="MemoryDocument")
-
-
-def check_memory_type(value: object) -> str:
-    """Return ``value`` if it is one of :data:`MEMORY_TYPES`.
-
-    Raises:
-        InvalidValue: anything else.
-    """
-    if value not in MEMORY_TYPES:
-        raise InvalidValue(f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}")
-    return str(value)
 
 
 class MemoryDocument:
@@ -44,8 +29,8 @@ class MemoryDocument:
     Args:
         id: Identity; a random one by default.
         content: The text; 1 byte to 1 MiB of UTF-8.
-        memory_type: One of :data:`MEMORY_TYPES`. A field that is not given stays unwritten, so a
-            document written blindly under a known id overwrites only what it says.
+        memory_type: "semantic", "episodic", "procedural" or "working". A field that is not given
+            stays unwritten, so a blind write under a known id overwrites only what it says.
         source_instance: Who writes, unless a change names another writer.
         clock: Gives the stamps.
 
@@ -74,7 +59,7 @@ class MemoryDocument:
         self._writer = wire.check_name(source_instance, what="source_instance")
         self._clock = clock
         text = wire.check_content(content)
-        kind = None if memory_type is None else check_memory_type(memory_type)
+        kind = None if memory_type is None else wire.check_memory_type(memory_type)
         stamp = clock.now()
         self._state = State(
             life=1,
@@ -104,7 +89,7 @@ class MemoryDocument:
     @property
     def memory_type(self) -> str:
         """What kind of memory it is; "semantic" unless said otherwise."""
-        return _value(self._state.memory_type, DEFAULT_MEMORY_TYPE)
+        return _value(self._state.memory_type, wire.DEFAULT_MEMORY_TYPE)
 
     @property
     def namespace(self) -> str:
@@ -124,7 +109,7 @@ class MemoryDocument:
     @property
     def expires_at(self) -> datetime | None:
         """When it stops being found; ``None`` for never."""
-        return _moment(_value(self._state.expires_at, None))
+        return wire.moment(_value(self._state.expires_at, None))
 
     @property
     def archived(self) -> bool:
@@ -145,12 +130,12 @@ class MemoryDocument:
     @property
     def created_at(self) -> datetime | None:
         """When it was first written; ``None`` for a forgotten memory."""
-        return _moment(self._state.created[0] or None)
+        return wire.moment(self._state.created[0] or None)
 
     @property
     def updated_at(self) -> datetime | None:
         """The greatest stamp in the document; ``None`` for a forgotten memory."""
-        return _moment(states.greatest_stamp(self._state) or None)
+        return wire.moment(states.greatest_stamp(self._state) or None)
 
     @property
     def version(self) -> int:
@@ -201,8 +186,8 @@ class MemoryDocument:
         self._set("content", wire.check_content(content), writer)
 
     def set_memory_type(self, memory_type: str, writer: str | None = None) -> None:
-        """Replace the type by another of :data:`MEMORY_TYPES`."""
-        self._set("memory_type", check_memory_type(memory_type), writer)
+        """Replace the type."""
+        self._set("memory_type", wire.check_memory_type(memory_type), writer)
 
     def set_namespace(self, namespace: str, writer: str | None = None) -> None:
         """Move the memory; ``""`` is the root."""
@@ -273,7 +258,9 @@ class MemoryDocument:
             raise InvalidValue(f"an access count grows by a positive integer, got {count!r}")
         wire.check_name(instance, what="instance")
         known = self._state.access
-        self._state = self._state._replace(access=known | {instance: known.get(instance, 0) + count})
+        self._state = self._state._replace(
+            access=known | {instance: known.get(instance, 0) + count}
+        )
 
     def forget(self) -> None:
         """Drop everything but the id: beats concurrent edits, and no old copy undoes it."""
@@ -414,11 +401,3 @@ def _new(cls: type[Handle]) -> Handle:
 
 def _value(register: Register | None, default: Any) -> Any:
     return default if register is None else register[2]
-
-
-def _moment(stamp: int | None) -> datetime | None:
-    if stamp is None:
-        return None
-    seconds, micros = divmod(stamp, 1_000_000)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
-

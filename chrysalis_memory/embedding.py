@@ -1,4 +1,4 @@
-"""An embedding: one unit vector, the space it lives in, and the digest of the text it stands for."""
+"""An embedding: a unit vector, the space it lives in, and the digest of the text it stands for."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from chrysalis_memory.embedding import Embedding, Vector
 from chrysalis_memory.search import check_space
@@ -12,6 +12,16 @@ from embedders.base import Embedder
 from embedders.errors import EmbedderError, EmbedderUnavailable
 
 T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """A way to run blocking work beside the event loop."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Run ``work`` on another thread."""
+        ...
+
+
 Progress = Callable[[int, int], None]
 """Called with how many are done and how many there are."""
 
@@ -40,7 +50,7 @@ class EmbeddingQueue:
         embedder: Embedder,
         *,
         batch: int,
-        in_thread: Callable[[Callable[[], T]], Awaitable[T]],
+        in_thread: InThread,
     ) -> None:
         self._storage = storage
         self.embedder = embedder
@@ -104,9 +114,7 @@ class EmbeddingQueue:
         total = await self._in_thread(lambda: self._storage.read(lambda s: s.pending_count(space)))
         done = 0
         while True:
-            waiting = await self._in_thread(
-                lambda: self._storage.pending(space, limit=self._batch)
-            )
+            waiting = await self._in_thread(lambda: self._storage.pending(space, limit=self._batch))
             if not waiting:
                 return done
             done += await self._embed_waiting(space, waiting)

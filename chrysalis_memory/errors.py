@@ -55,7 +55,9 @@ class MemoryNotFound(ChrysalisError, KeyError):
     """No memory has this id."""
 
     def __init__(self, memory_id: str) -> None:
-        super().__init__(f"no memory has the id {memory_id!r}; recent() and count() show what is stored")
+        super().__init__(
+            f"no memory has the id {memory_id!r}; recent() and count() show what is stored"
+        )
 
     def __str__(self) -> str:
         return str(self.args[0])

@@ -8,14 +8,13 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from chrysalis_memory import codec, wire
-from chrysalis_memory.document import MemoryDocument, check_memory_type
+from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import InvalidValue
-from chrysalis_memory.query import Name, Names, Namespace, Score
+from chrysalis_memory.query import MemoryType, Name, Names, Namespace, Score
 from chrysalis_memory.transaction import Transaction
 
 Content = Annotated[str, AfterValidator(wire.check_content)]
-MemoryType = Annotated[str, AfterValidator(check_memory_type)]
 
 
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:

@@ -4,12 +4,19 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, cast
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
-from pydantic import ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.crdt.score_register import check_score
-from chrysalis_memory.document import MemoryDocument, check_memory_type
+from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import InvalidValue
 
 Order = Literal["created", "recent", "importance"]
@@ -105,9 +112,8 @@ def _one_or_many(value: object) -> object:
 
 Name = Annotated[str, AfterValidator(lambda value: wire.check_name(value, what="name"))]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_one_or_many)]
-MemoryTypes = Annotated[
-    tuple[Annotated[str, AfterValidator(check_memory_type)], ...], BeforeValidator(_one_or_many)
-]
+MemoryType = Annotated[str, AfterValidator(wire.check_memory_type)]
+MemoryTypes = Annotated[tuple[MemoryType, ...], BeforeValidator(_one_or_many)]
 Score = Annotated[float, BeforeValidator(check_score)]
 Namespace = Annotated[str, AfterValidator(wire.check_namespace)]
 

@@ -4,7 +4,7 @@
 
 - ``relevance = max(0, similarity) + w · bm25 / max(bm25)``: a weighted sum of scores, not of ranks
   (convex combination, Bruch et al. 2023); the maximum is taken over the candidates;
-- ``importance = a · (2 · importance - 1)`` and the same for confidence, so the default 0.5 is neutral;
+- ``importance = a · (2 · importance - 1)``, confidence likewise: the default 0.5 is neutral;
 - ``access = b · n / (n + 10)`` for n uses: saturated, so that use cannot feed on itself;
 - ``recency = c · 2^(-age / half-life)``.
 
@@ -91,7 +91,7 @@ class Explanation:
     @property
     def recency_effect(self) -> float:
         """What being recent adds to the factor."""
-        return float(self.weights.recency * 2 ** (-self.age_days / self.weights.half_life_days))
+        return self.weights.recency * 2.0 ** (-self.age_days / self.weights.half_life_days)
 
     @property
     def factor(self) -> float:
@@ -101,7 +101,7 @@ class Explanation:
 
     def recompute(self) -> float:
         """Compute the score from the parts; equals :attr:`score` exactly."""
-        return (max(0.0, self.similarity or 0.0) + self.weights.keyword * self.keyword) * self.factor
+        return _relevance(self.similarity, self.keyword, self.weights) * self.factor
 
     def to_dict(self) -> dict[str, Any]:
         """Return every part and effect as plain values, for tables and JSON."""
@@ -114,12 +114,13 @@ class Explanation:
         return parts | {name: getattr(self, name) for name in (*effects, "factor")}
 
     def __str__(self) -> str:
-        similarity = "no vector" if self.similarity is None else f"similarity {self.similarity:.3f}"
-        return (
-            f"{self.score:.3f} = ({similarity} + {self.weights.keyword:g} × words {self.keyword:.3f}) "
-            f"× (1 {self.importance_effect:+.3f} importance {self.confidence_effect:+.3f} confidence "
-            f"{self.access_effect:+.3f} access {self.recency_effect:+.3f} recency)"
+        meaning = "no vector" if self.similarity is None else f"similarity {self.similarity:.3f}"
+        words = f"{self.weights.keyword:g} × words {self.keyword:.3f}"
+        effects = (
+            f"{self.importance_effect:+.3f} importance {self.confidence_effect:+.3f} confidence "
+            f"{self.access_effect:+.3f} access {self.recency_effect:+.3f} recency"
         )
+        return f"{self.score:.3f} = ({meaning} + {words}) × (1 {effects})"
 
 
 class Recollection(MemoryDocument):
@@ -146,7 +147,9 @@ class Recollection(MemoryDocument):
         return recollection
 
     def __repr__(self) -> str:
-        return f"Recollection(score={self.score:.3f}, id={self.id!r}, content={self.content[:60]!r})"
+        return (
+            f"Recollection(score={self.score:.3f}, id={self.id!r}, content={self.content[:60]!r})"
+        )
 
 
 def rank(
@@ -167,17 +170,17 @@ def rank(
         min_score: Leave out what scores lower.
     """
     best_bm25 = max((candidate.bm25 for candidate in candidates), default=0.0)
-    explained = [(c, explain(c, best_bm25, weights, now_us)) for c in candidates]
-    explained.sort(key=lambda pair: (-pair[1].score, pair[0].id))
+    scored = [(_score(c, best_bm25, weights, now_us), c) for c in candidates]
+    scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return [
-        (candidate, explanation)
-        for candidate, explanation in explained
-        if min_score is None or explanation.score >= min_score
-    ][:k]
+        (candidate, explain(candidate, best_bm25, weights, now_us))
+        for score, candidate in scored[:k]
+        if min_score is None or score >= min_score
+    ]
 
 
 def explain(candidate: Candidate, best_bm25: float, weights: Weights, now_us: int) -> Explanation:
-    """Score one candidate.
+    """Score one candidate and say how.
 
     Args:
         candidate: What is known of it.
@@ -185,18 +188,41 @@ def explain(candidate: Candidate, best_bm25: float, weights: Weights, now_us: in
         weights: How much each part counts.
         now_us: The moment ages are counted from, in microseconds since 1970.
     """
+    similarity, keyword = _normalised(candidate, best_bm25)
+    return Explanation(
+        similarity=similarity,
+        bm25=round(candidate.bm25, _DIGITS),
+        keyword=keyword,
+        relevance=_relevance(similarity, keyword, weights),
+        importance=candidate.importance,
+        confidence=candidate.confidence,
+        access_count=candidate.access_count,
+        age_days=_age_days(candidate, now_us),
+        weights=weights,
+        score=_score(candidate, best_bm25, weights, now_us),
+    )
+
+
+def _normalised(candidate: Candidate, best_bm25: float) -> tuple[float | None, float]:
     similarity = None if candidate.similarity is None else round(candidate.similarity, _DIGITS)
-    bm25 = round(candidate.bm25, _DIGITS)
-    keyword = round(candidate.bm25 / best_bm25, _DIGITS) if best_bm25 > 0 else 0.0
-    parts: dict[str, Any] = {
-        "similarity": similarity,
-        "bm25": bm25,
-        "keyword": keyword,
-        "relevance": max(0.0, similarity or 0.0) + weights.keyword * keyword,
-        "importance": candidate.importance,
-        "confidence": candidate.confidence,
-        "access_count": candidate.access_count,
-        "age_days": max(0, now_us - candidate.updated_at) / _DAY_US,
-        "weights": weights,
-    }
-    return Explanation(**parts, score=Explanation(**parts, score=0.0).recompute())
+    return similarity, round(candidate.bm25 / best_bm25, _DIGITS) if best_bm25 > 0 else 0.0
+
+
+def _relevance(similarity: float | None, keyword: float, weights: Weights) -> float:
+    return max(0.0, similarity or 0.0) + weights.keyword * keyword
+
+
+def _age_days(candidate: Candidate, now_us: int) -> float:
+    return max(0, now_us - candidate.updated_at) / _DAY_US
+
+
+def _score(candidate: Candidate, best_bm25: float, weights: Weights, now_us: int) -> float:
+    # The arithmetic of Explanation.factor, in its order, for the many that are not explained.
+    similarity, keyword = _normalised(candidate, best_bm25)
+    uses = candidate.access_count
+    effects = weights.importance * (2 * candidate.importance - 1) + weights.confidence * (
+        2 * candidate.confidence - 1
+    )
+    access = weights.access * uses / (uses + _ACCESS_HALF)
+    recency = weights.recency * 2.0 ** (-_age_days(candidate, now_us) / weights.half_life_days)
+    return _relevance(similarity, keyword, weights) * (1 + effects + access + recency)

@@ -70,7 +70,9 @@ class Running:
         try:
             await self.queue.space()
         except EmbedderUnavailable as error:
-            logger.warning("memories are found by their words until the embedder answers: %s", error)
+            logger.warning(
+                "memories are found by their words until the embedder answers: %s", error
+            )
         except EmbeddingSpaceMismatch:
             if config.on_embedder_change == "refuse":
                 raise

@@ -37,7 +37,9 @@ class SearchRequest(NamedTuple):
     """How many candidates each index gives."""
 
 
-def find_candidates(session: Session, space: Space | None, request: SearchRequest) -> list[Candidate]:
+def find_candidates(
+    session: Session, space: Space | None, request: SearchRequest
+) -> list[Candidate]:
     """Return the union of both indexes' best, each with both of its scores.
 
     Raises:
@@ -49,7 +51,10 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         found = session.nearest(space, request.vector, request.depth, request.query)
         similarities = dict(found)
     hits = session.word_hits(
-        request.words, request.query, limit=request.depth, also=list(similarities)
+        _telling(session, request.words),
+        request.query,
+        limit=request.depth,
+        also=list(similarities),
     )
     words = {hit.number: hit.bm25 for hit in hits}
     if request.vector is not None and space is not None:
@@ -68,6 +73,22 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         )
         for prior in session.priors(list(similarities | words))
     ]
+
+
+def _telling(session: Session, words: Sequence[str]) -> Sequence[str]:
+    """Leave out words that more than half of all memories hold, unless there are no others.
+
+    BM25 gives them no weight (their inverse document frequency is not positive), and looking for
+    them would score every memory.
+    """
+    limit = session.document_count() / 2
+    rare = [word for word in words if _frequency(session, word) <= limit]
+    return rare or words
+
+
+def _frequency(session: Session, word: str) -> int:
+    tokens = session.tokens(word)
+    return min((session.document_frequency(token) for token in tokens), default=0)
 
 
 def check_space(space: Space | None, fingerprint: str) -> None:

@@ -83,27 +83,29 @@ def join(mine: State, theirs: State) -> State:
         access2, extra2,
     ) = theirs  # fmt: skip
     register = lww_register.join
-    return State._make((
-        life,
-        created if created <= created2 else created2,
-        content if content is content2 else register(content, content2),
-        kind if kind is kind2 else register(kind, kind2),
-        namespace if namespace is namespace2 else register(namespace, namespace2),
-        episode if episode is episode2 else register(episode, episode2),
-        position if position is position2 else register(position, position2),
-        expires if expires is expires2 else register(expires, expires2),
-        archived if archived is archived2 else register(archived, archived2),
-        metadata if metadata is metadata2 else lww_register.join_map(metadata, metadata2),
-        tags if tags is tags2 else orset.join(tags, tags2),
-        importance if importance is importance2 else kernel.join(importance, importance2),
-        confidence if confidence is confidence2 else kernel.join(confidence, confidence2),
-        related if related is related2 else gset.join(related, related2),
-        parents if parents is parents2 else gset.join(parents, parents2),
-        evidence if evidence is evidence2 else gset.join(evidence, evidence2),
-        clock if clock is clock2 else vector_clock.join(clock, clock2),
-        access if access is access2 else vector_clock.join(access, access2),
-        extra if extra is extra2 else lww_register.join_map(extra, extra2),
-    ))
+    return State._make(
+        (
+            life,
+            min(created, created2),
+            content if content is content2 else register(content, content2),
+            kind if kind is kind2 else register(kind, kind2),
+            namespace if namespace is namespace2 else register(namespace, namespace2),
+            episode if episode is episode2 else register(episode, episode2),
+            position if position is position2 else register(position, position2),
+            expires if expires is expires2 else register(expires, expires2),
+            archived if archived is archived2 else register(archived, archived2),
+            metadata if metadata is metadata2 else lww_register.join_map(metadata, metadata2),
+            tags if tags is tags2 else orset.join(tags, tags2),
+            importance if importance is importance2 else kernel.join(importance, importance2),
+            confidence if confidence is confidence2 else kernel.join(confidence, confidence2),
+            related if related is related2 else gset.join(related, related2),
+            parents if parents is parents2 else gset.join(parents, parents2),
+            evidence if evidence is evidence2 else gset.join(evidence, evidence2),
+            clock if clock is clock2 else vector_clock.join(clock, clock2),
+            access if access is access2 else vector_clock.join(access, access2),
+            extra if extra is extra2 else lww_register.join_map(extra, extra2),
+        )
+    )
 
 
 def greatest_stamp(state: State) -> int:

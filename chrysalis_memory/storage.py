@@ -110,7 +110,7 @@ class MemoryStorage:
 
     def _replica(self) -> str:
         known = self.read(lambda session: session.meta("replica"))
-        return known if known else self.submit(_name_replica).result()
+        return known or self.submit(_name_replica).result()
 
     # Writing
 
@@ -143,9 +143,7 @@ class MemoryStorage:
         batch = list(documents)
         return self.submit(lambda t: [t.put(document).id for document in batch]).result()
 
-    def update(
-        self, memory_id: str, change: Callable[[MemoryDocument], None]
-    ) -> MemoryDocument:
+    def update(self, memory_id: str, change: Callable[[MemoryDocument], None]) -> MemoryDocument:
         """Read, change and save one memory in one transaction.
 
         Args:
@@ -378,4 +376,3 @@ def _name_replica(transaction: Transaction) -> str:
         known = secrets.token_hex(8)
         transaction.session.set_meta("replica", known)
     return known
-

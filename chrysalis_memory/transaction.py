@@ -34,9 +34,7 @@ class Transaction:
         """Return a handle on a stored memory."""
         return document_of(stored, self._writer, self._clock)
 
-    def new_document(
-        self, memory_id: str, content: str, memory_type: str | None
-    ) -> MemoryDocument:
+    def new_document(self, memory_id: str, content: str, memory_type: str | None) -> MemoryDocument:
         """Return a document that is not stored yet, written by this store's writer."""
         return MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
 

@@ -22,12 +22,16 @@ from chrysalis_memory.state import (
     tombstone,
 )
 
+MEMORY_TYPES = ("semantic", "episodic", "procedural", "working")
+"""Facts, events, skills, and what is needed only now (Tulving 1972; Baddeley and Hitch 1974)."""
+
+DEFAULT_MEMORY_TYPE = "semantic"
+
 CONTENT_BYTES_MAX = 1 << 20
 NAME_CHARACTERS_MAX = 512
 METADATA_BYTES_MAX = 64 << 10
 ELEMENTS_MAX = 10_000
 LIFE_MAX = 2**31
-
 
 
 def check_name(value: object, *, what: str) -> str:
@@ -39,7 +43,8 @@ def check_name(value: object, *, what: str) -> str:
     name = codec.check_text(value, what=what)
     if not 0 < len(name) <= NAME_CHARACTERS_MAX:
         raise InvalidValue(
-            f"{what} must have 1 to {NAME_CHARACTERS_MAX} characters, got {len(name)}: {name[:40]!r}"
+            f"{what} must have 1 to {NAME_CHARACTERS_MAX} characters, "
+            f"got {len(name)}: {name[:40]!r}"
         )
     return name
 
@@ -71,8 +76,23 @@ def check_namespace(value: object) -> str:
     if namespace == "":
         return namespace
     if "" in check_name(namespace, what="namespace").split("/"):
-        raise InvalidValue(f"namespace {namespace!r} has an empty segment; write it as 'user/alice'")
+        raise InvalidValue(
+            f"namespace {namespace!r} has an empty segment; write it as 'user/alice'"
+        )
     return namespace
+
+
+def check_memory_type(value: object) -> str:
+    """Return ``value`` if it is one of :data:`MEMORY_TYPES`.
+
+    Raises:
+        InvalidValue: anything else.
+    """
+    if value not in MEMORY_TYPES:
+        raise InvalidValue(
+            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}"
+        )
+    return str(value)
 
 
 def check_position(value: object) -> int | None:
@@ -111,6 +131,14 @@ def microseconds(moment: datetime) -> int:
         raise InvalidValue(f"a moment needs a time zone, as datetime.now(UTC) has; got {moment!r}")
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def moment(stamp: int | None) -> datetime | None:
+    """Return microseconds since 1970 as a moment in UTC; ``None`` stays ``None``."""
+    if stamp is None:
+        return None
+    seconds, micros = divmod(stamp, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
 
 _FIELD_CHECKS: dict[str, Callable[[object], Any]] = {
@@ -189,30 +217,32 @@ def _from_fields(fields: Mapping[str, Any]) -> tuple[str, State]:
         return memory_id, tombstone(life)
     metadata = _checked_map(fields.get("metadata", {}), what="metadata")
     check_metadata_size(metadata)
-    state = State(
-        life,
-        _checked_created(fields.get("created")),
-        *(_checked_register(name, fields.get(name)) for name in REGISTERS),
-        metadata,
-        orset.check_elements(fields.get("tags", {})),
-        kernel.check_entries(fields.get("importance", {})),
-        kernel.check_entries(fields.get("confidence", {})),
-        _checked_elements(fields.get("related", ()), what="related"),
-        _checked_elements(fields.get("parents", ()), what="parents"),
-        _checked_elements(fields.get("evidence", ()), what="evidence"),
-        vector_clock.check_counts(fields.get("clock", {})),
-        vector_clock.check_counts(fields.get("access", {})),
-        _checked_map({k: v for k, v in fields.items() if k not in _KNOWN}, what="field"),
-    )
+    checked: dict[str, Any] = {
+        "life": life,
+        "created": _checked_created(fields.get("created")),
+        "metadata": metadata,
+        "tags": orset.check_elements(fields.get("tags", {})),
+        "extra": _checked_map({k: v for k, v in fields.items() if k not in _KNOWN}, what="field"),
+    }
+    for name in REGISTERS:
+        checked[name] = _checked_register(name, fields.get(name))
+    for name in ("importance", "confidence"):
+        checked[name] = kernel.check_entries(fields.get(name, {}))
+    for name in ("related", "parents", "evidence"):
+        checked[name] = _checked_elements(fields.get(name, ()), what=name)
+    for name in ("clock", "access"):
+        checked[name] = vector_clock.check_counts(fields.get(name, {}))
+    state = State(**checked)
     if state.content is None:
         raise InvalidValue("a memory that is not forgotten needs content")
     return memory_id, state
 
 
 def _checked_created(created: object) -> tuple[int, str]:
-    if not isinstance(created, list | tuple) or len(created) != 2:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(created, list | tuple) or len(cast("list[Any]", created)) != 2:
         raise InvalidValue(f"created is [stamp, source], got {created!r}")
-    return check_stamp(created[0]), check_name(created[1], what="source_instance")
+    stamp, source = cast("list[Any]", created)
+    return check_stamp(stamp), check_name(source, what="source_instance")
 
 
 def _checked_register(name: str, register: object) -> Register | None:
@@ -263,10 +293,15 @@ def from_bytes(data: bytes) -> tuple[str, State]:
     for registers in (fields.get("metadata"), extra):
         if isinstance(registers, dict):
             _thaw_in_place(cast("dict[str, Any]", registers))
-    return from_plain(fields | (extra if isinstance(extra, dict) else {"extra": extra}))
+    if not isinstance(extra, dict):
+        raise InvalidDocument(f"fields of newer versions are a map, got {extra!r}")
+    return from_plain(fields | cast("dict[str, Any]", extra))
 
 
 def _thaw_in_place(registers: dict[str, Any]) -> None:
     for key, register in registers.items():
-        if isinstance(register, tuple) and len(register) == 3 and isinstance(register[2], str):  # pyright: ignore[reportUnknownArgumentType]
-            registers[key] = _thawed(cast("Register", register))
+        match register:
+            case (_, _, str()):
+                registers[key] = _thawed(cast("Register", register))
+            case _:
+                raise InvalidDocument(f"{key!r} holds {register!r}, not [stamp, writer, JSON text]")

@@ -22,7 +22,9 @@ def check_stamp(stamp: object) -> int:
         InvalidValue: not an integer, not positive, or after the year 9999.
     """
     if type(stamp) is not int or not 0 < stamp < STAMP_MAX:
-        raise InvalidValue(f"a time stamp is an integer of microseconds from 1 to the year 9999, got {stamp!r}")
+        raise InvalidValue(
+            f"a time stamp is an integer of microseconds from 1 to the year 9999, got {stamp!r}"
+        )
     return stamp
 
 

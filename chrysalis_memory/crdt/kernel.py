@@ -10,6 +10,10 @@ place of a version vector: joins are computed on values alone, so that two copie
 writer name, or a document written blindly under a known id, lose nothing.
 """
 
+from typing import Any, cast
+
+from chrysalis_memory import codec
+from chrysalis_memory.crdt.clock import STAMP_MAX
 from chrysalis_memory.errors import InvalidValue
 
 Entry = tuple[int, float, int]
@@ -81,18 +85,19 @@ def check_entries(entries: object) -> Entries:
     if not isinstance(entries, dict):
         raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {entries!r}")
     checked: Entries = {}
-    for writer, entry in entries.items():  # pyright: ignore[reportUnknownVariableType]
-        if not isinstance(writer, str) or not isinstance(entry, list | tuple) or len(entry) != 3:  # pyright: ignore[reportUnknownArgumentType]
+    for writer, entry in cast("dict[object, Any]", entries).items():
+        if not isinstance(entry, list | tuple) or len(cast("list[Any]", entry)) != 3:
             raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {entry!r}")
-        stamp, value, cleared = entry  # pyright: ignore[reportUnknownVariableType]
-        if not _is_stamp(stamp) or not _is_stamp(cleared) or not _is_score(value):
+        stamp, value, cleared = cast("list[Any]", entry)
+        if not (_is_stamp(stamp) and _is_stamp(cleared) and _is_score(value)):
             raise InvalidValue(f"{entry!r} of writer {writer!r} is no [stamp, value, cleared]")
-        checked[writer] = _join_entry((stamp, value + 0.0, cleared), (NO_STAMP, 0.0, NO_STAMP))
+        name = codec.check_text(writer, what="writer")
+        checked[name] = _join_entry((stamp, value + 0.0, cleared), (NO_STAMP, 0.0, NO_STAMP))
     return checked
 
 
 def _is_stamp(value: object) -> bool:
-    return type(value) is int and 0 <= value < 2**62
+    return type(value) is int and 0 <= value < STAMP_MAX
 
 
 def _is_score(value: object) -> bool:

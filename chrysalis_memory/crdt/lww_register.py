@@ -1,6 +1,6 @@
 """Last-writer-wins register: the greatest ``(timestamp, writer, value)`` is the value."""
 
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from chrysalis_memory import codec
 from chrysalis_memory.crdt.clock import SYSTEM_CLOCK, HybridLogicalClock, check_stamp
@@ -49,9 +49,9 @@ def check_register(register: object) -> Register:
     Raises:
         InvalidValue: not a triple, an unusable stamp, writer or value.
     """
-    if not isinstance(register, list | tuple) or len(register) != 3:  # pyright: ignore[reportUnknownArgumentType]
+    if not isinstance(register, list | tuple) or len(cast("list[Any]", register)) != 3:
         raise InvalidValue(f"a register is [timestamp, writer, value], got {register!r}")
-    stamp, writer, value = register  # pyright: ignore[reportUnknownVariableType]
+    stamp, writer, value = cast("list[Any]", register)
     codec.canonical_json(value)
     return check_stamp(stamp), codec.check_text(writer, what="writer"), value
 
@@ -155,7 +155,9 @@ class LWWRegister:
         return cls.from_json(codec.check_text(codec.unpack(data), what="register"))
 
     def __eq__(self, other: object) -> bool:
-        return self.to_json() == other.to_json() if isinstance(other, LWWRegister) else NotImplemented
+        return (
+            self.to_json() == other.to_json() if isinstance(other, LWWRegister) else NotImplemented
+        )
 
     __hash__: Any = None  # mutable
 

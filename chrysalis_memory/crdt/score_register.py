@@ -111,7 +111,9 @@ class ScoreRegister:
         return restored
 
     def __eq__(self, other: object) -> bool:
-        return self._entries == other._entries if isinstance(other, ScoreRegister) else NotImplemented
+        return (
+            self._entries == other._entries if isinstance(other, ScoreRegister) else NotImplemented
+        )
 
     __hash__: Any = None  # mutable
 

@@ -6,10 +6,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar
 
-import apsw
-
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.connection import connect, translated_errors
+from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.schema import migrate
 from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
@@ -51,7 +50,7 @@ class SQLiteBackend:
         self._writing = SQLiteSession(connection, path)
         self._writer = GroupWriter(connection, self._writing, str(path))
 
-    def _connect(self) -> apsw.Connection:
+    def _connect(self) -> Database:
         return connect(
             self._path, timeout_seconds=self._timeout_seconds, synchronous=self._synchronous
         )
@@ -85,7 +84,9 @@ class SQLiteBackend:
             StorageError: called from inside another write, which would wait for itself.
         """
         if self._writer.is_current_thread:
-            raise StorageError("a write was started inside a write; use the transaction it was given")
+            raise StorageError(
+                "a write was started inside a write; use the transaction it was given"
+            )
         return self._writer.submit(work)
 
     def close(self) -> None:

@@ -1,12 +1,13 @@
 """How a connection to a memory file is opened, and what SQLite's errors are called here."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 import apsw
 import sqlite_vec
 
+from chrysalis_memory.backends.sqlite.database import Database, open_database
 from chrysalis_memory.backends.sqlite.schema import schema_version
 from chrysalis_memory.errors import ChrysalisError, NotADatabase, StorageError, StoreBusy
 
@@ -15,7 +16,7 @@ _WAL_LIMIT_BYTES = 64 << 20
 _MAP_BYTES = 1 << 30
 
 
-def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> apsw.Connection:
+def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database:
     """Open the file, creating it if needed.
 
     Args:
@@ -29,9 +30,11 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> apsw.Con
         StorageError: the file cannot be opened.
     """
     if path.is_dir():
-        raise NotADatabase(f"{str(path)!r} is a directory; name a file, for example {path}/memory.db")
+        raise NotADatabase(
+            f"{str(path)!r} is a directory; name a file, for example {path}/memory.db"
+        )
     with translated_errors(str(path)):
-        connection = apsw.Connection(str(path))
+        connection = open_database(str(path))
         try:
             connection.set_busy_timeout(int(timeout_seconds * 1000))
             schema_version(connection, str(path))  # a foreign file is refused before it is touched
@@ -42,7 +45,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> apsw.Con
         return connection
 
 
-def _configure(connection: apsw.Connection, synchronous: str) -> None:
+def _configure(connection: Database, synchronous: str) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.pragma("trusted_schema", False)
     connection.pragma("cell_size_check", True)
@@ -60,7 +63,7 @@ def _configure(connection: apsw.Connection, synchronous: str) -> None:
 
 
 @contextmanager
-def translated_errors(path: str) -> Iterator[None]:
+def translated_errors(path: str) -> Generator[None]:
     """Raise SQLite's errors as this package's, with the path and what to do.
 
     Raises:

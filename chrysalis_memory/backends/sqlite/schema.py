@@ -5,15 +5,14 @@ can be rebuilt. Vectors live in one ordinary table per embedding space (``vector
 through a vec0 index (``vector_index_N``) that is derived from it.
 """
 
-import apsw
-
+from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.errors import NewerSchema, NotADatabase
 
 APPLICATION_ID = 0x43485259  # "CHRY", in the file's header
 TOKENIZER = ("porter", "unicode61", "remove_diacritics", "2")
 
 
-def m001_tables(connection: apsw.Connection) -> None:
+def m001_tables(connection: Database) -> None:
     """Create the first schema."""
     connection.execute(f"""
         CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
@@ -90,6 +89,8 @@ def m001_tables(connection: apsw.Connection) -> None:
         );
         INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
         CREATE VIRTUAL TABLE memory_term USING fts5vocab ('memory_text', 'row');
+
+        INSERT INTO meta VALUES ('living', '0');
     """)
 
 
@@ -97,7 +98,7 @@ MIGRATIONS = (m001_tables,)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
-def migrate(connection: apsw.Connection, path: str) -> None:
+def migrate(connection: Database, path: str) -> None:
     """Bring the file to this version's schema, in one transaction with the record of it.
 
     Raises:
@@ -119,7 +120,7 @@ def migrate(connection: apsw.Connection, path: str) -> None:
             connection.execute("ROLLBACK")
 
 
-def schema_version(connection: apsw.Connection, path: str) -> int:
+def schema_version(connection: Database, path: str) -> int:
     """Return the file's schema version, 0 for an empty file; changes nothing.
 
     Raises:

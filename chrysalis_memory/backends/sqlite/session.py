@@ -4,11 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import apsw
-import numpy as np
-
 from chrysalis_memory import codec
 from chrysalis_memory.backends.base import MemoryRow, Pending, Priors, Space, StoredMemory
+from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
 from chrysalis_memory.backends.sqlite.words import WordIndex
@@ -26,7 +24,7 @@ _NO_ACCESS: Mapping[str, int] = {}
 class SQLiteSession(WordIndex):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
-    def __init__(self, connection: apsw.Connection, path: Path) -> None:
+    def __init__(self, connection: Database, path: Path) -> None:
         super().__init__(connection)
         self._path = path
 
@@ -73,7 +71,8 @@ class SQLiteSession(WordIndex):
         if not numbers:
             return []
         rows = self.connection.execute(
-            "SELECT m.number, m.state FROM memory m WHERE m.number IN carray(?)", (_carray(numbers),)
+            "SELECT m.number, m.state FROM memory m WHERE m.number IN carray(?)",
+            (number_array(numbers),),
         )
         found = {stored.number: stored for stored in self._with_access(rows.fetchall())}
         return [found[number] for number in numbers if number in found]
@@ -101,10 +100,12 @@ class SQLiteSession(WordIndex):
         if rows and self.connection.execute("SELECT EXISTS (SELECT 1 FROM access)").get:
             for memory, replica, count in self.connection.execute(
                 "SELECT memory, replica, count FROM access WHERE memory IN carray(?)",
-                (_carray([number for number, _ in rows]),),
+                (number_array([number for number, _ in rows]),),
             ):
                 access.setdefault(memory, {})[replica] = count
-        return [StoredMemory(number, state, access.get(number, _NO_ACCESS)) for number, state in rows]
+        return [
+            StoredMemory(number, state, access.get(number, _NO_ACCESS)) for number, state in rows
+        ]
 
     def count(self, query: Query) -> int:
         """See :meth:`Session.count`."""
@@ -130,7 +131,7 @@ class SQLiteSession(WordIndex):
             "SELECT m.number, m.id, m.importance, m.confidence, coalesce("
             "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at "
             "FROM memory m WHERE m.number IN carray(?)",
-            (_carray(numbers),),
+            (number_array(numbers),),
         )
         return [Priors(*row) for row in rows]
 
@@ -298,8 +299,3 @@ class SQLiteSession(WordIndex):
     ) -> dict[int, float]:
         """See :meth:`Session.similarities`."""
         return VectorIndex(self.connection, space).similarities(vector, numbers)
-
-
-def _carray(numbers: Iterable[int]) -> Any:
-    return apsw.carray(np.fromiter(numbers, dtype=np.int64))
-

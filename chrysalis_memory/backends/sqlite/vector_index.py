@@ -7,10 +7,10 @@ vectors, which ranks as cosine does and is cheaper: ``cosine = 1 - distance² / 
 
 from collections.abc import Iterable
 
-import apsw
 import numpy as np
 
 from chrysalis_memory.backends.base import Space
+from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.embedding import Vector
 
 # vec0 refuses a larger k.
@@ -20,7 +20,7 @@ K_MAX = 4096
 class VectorIndex:
     """Stores and searches the vectors of one space on one connection."""
 
-    def __init__(self, connection: apsw.Connection, space: Space) -> None:
+    def __init__(self, connection: Database, space: Space) -> None:
         self._connection = connection
         self._dimension = space.dimension
         self._vectors = f"vector_{space.number}"
@@ -53,7 +53,8 @@ class VectorIndex:
         self._connection.execute(f"DROP TABLE {self._index}")
         self._create_index()
         self._connection.execute(
-            f"INSERT INTO {self._index} (memory, embedding) SELECT memory, vector FROM {self._vectors}"
+            f"INSERT INTO {self._index} (memory, embedding) "
+            f"SELECT memory, vector FROM {self._vectors}"
         )
 
     def put(self, number: int, text_hash: bytes, vector: Vector) -> None:
@@ -113,12 +114,12 @@ class VectorIndex:
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
         """Return the cosine of each numbered memory that has a vector."""
-        wanted = np.fromiter(numbers, dtype=np.int64)
-        if not len(wanted):
+        wanted = list(numbers)
+        if not wanted:
             return {}
         rows = self._connection.execute(
             f"SELECT memory, vector FROM {self._vectors} WHERE memory IN carray(?)",
-            (apsw.carray(wanted),),
+            (number_array(wanted),),
         ).fetchall()
         if not rows:
             return {}

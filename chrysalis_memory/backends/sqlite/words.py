@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import apsw
-import numpy as np
 
 from chrysalis_memory.backends.base import WordHit
+from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.schema import TOKENIZER
 from chrysalis_memory.query import Query
@@ -14,7 +14,7 @@ from chrysalis_memory.query import Query
 class WordIndex:
     """Keeps and searches the word index on one connection."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: Database) -> None:
         self.connection = connection
         self._tokenize = connection.fts5_tokenizer(TOKENIZER[0], list(TOKENIZER[1:]))
 
@@ -29,6 +29,11 @@ class WordIndex:
             self.connection.execute(
                 "INSERT INTO memory_text (rowid, content) VALUES (?, ?)", (number, new)
             )
+        if (change := (new is not None) - (old is not None)) != 0:
+            # Counted here because count(*) reads a whole index, and recall asks every time.
+            self.connection.execute(
+                "UPDATE meta SET value = CAST(value AS INTEGER) + ? WHERE key = 'living'", (change,)
+            )
 
     def tokens(self, text: str) -> list[str]:
         """See :meth:`Session.tokens`."""
@@ -42,15 +47,13 @@ class WordIndex:
 
     def document_count(self) -> int:
         """See :meth:`Session.document_count`."""
-        return self.connection.execute(
-            "SELECT count(*) FROM memory WHERE content IS NOT NULL"
-        ).get
+        return self.connection.execute("SELECT count(*) FROM memory WHERE content IS NOT NULL").get
 
     def document_frequency(self, token: str) -> int:
         """See :meth:`Session.document_frequency`."""
-        return self.connection.execute(
-            "SELECT doc FROM memory_term WHERE term = ?", (token,)
-        ).get or 0
+        return (
+            self.connection.execute("SELECT doc FROM memory_term WHERE term = ?", (token,)).get or 0
+        )
 
     def word_hits(
         self, words: Sequence[str], query: Query, *, limit: int, also: Sequence[int]
@@ -74,7 +77,7 @@ class WordIndex:
                 match_any(words),
                 *(where.parameters if among else ()),
                 limit,
-                apsw.carray(np.asarray([*also, -1], dtype=np.int64)),
+                number_array([*also, -1]),
             ),
         )
         return [WordHit(number, bm25) for number, bm25 in rows]

