@@ -1,5 +1,6 @@
 """The front door: an agent's memory."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self, Unpack
@@ -14,7 +15,7 @@ from chrysalis_memory.query import Conditions, Filter
 from chrysalis_memory.recall import Recollection, Weights
 from chrysalis_memory.running import Running
 from chrysalis_memory.search import SearchRequest
-from chrysalis_memory.storage import MemoryStorage, StoreStatistics, check_limit
+from chrysalis_memory.storage import MemoryStorage, StoreStatistics, check_limit, check_number
 from chrysalis_memory.transaction import Transaction
 from embedders.base import Embedder
 from embedders.resolve import as_embedder
@@ -67,8 +68,10 @@ class AgentMemory:
         if config is not None and settings:
             raise InvalidValue(f"give config= or single settings, not both: {sorted(settings)}")
         self.config = AgentMemoryConfig.of(**settings) if config is None else config
-        self._path = path or self.config.path or default_path(agent_id)
-        self._embedder = as_embedder(embedding_fn or embedder or self.config.embedder)
+        given = path if path is not None else self.config.path
+        self._path = default_path(agent_id) if given is None else given
+        chosen = embedding_fn if embedding_fn is not None else embedder
+        self._embedder = as_embedder(self.config.embedder if chosen is None else chosen)
         self._running: Running | None = None
 
     # Starting and stopping
@@ -158,10 +161,15 @@ class AgentMemory:
             memories: Texts, :class:`NewMemory` values, or mappings of their fields.
             progress: Called after each batch with how many are stored and how many there are.
         """
+        if isinstance(memories, str | Mapping):
+            raise InvalidValue("learn_many takes a list of memories; for a single one call learn")
         new = [_new_memory(memory) for memory in memories]
         ids: list[str] = []
         for start in range(0, len(new), self.config.embedding_batch):
-            ids += await self._learn_batch(new[start : start + self.config.embedding_batch])
+            batch = new[start : start + self.config.embedding_batch]
+            ids += await self._open.queue.across_reindex(
+                lambda batch=batch: self._learn_batch(batch)
+            )
             if progress is not None:
                 progress(len(ids), len(new))
         return ids
@@ -193,14 +201,20 @@ class AgentMemory:
         """
         change = MemoryChange.of(**changes)
         running = self._open
-        made = None if change.content is None else await running.queue.try_embed([change.content])
 
-        def work(transaction: Transaction) -> MemoryDocument:
-            memory = transaction.require(memory_id)
-            change.apply(memory)
-            return transaction.put(memory, made[0] if made else None)
+        async def attempt() -> MemoryDocument:
+            made = None
+            if change.content is not None:
+                made = await running.queue.try_embed([change.content])
 
-        return await running.write(work)
+            def work(transaction: Transaction) -> MemoryDocument:
+                memory = transaction.require(memory_id)
+                change.apply(memory)
+                return transaction.put(memory, made[0] if made else None)
+
+            return await running.write(work)
+
+        return await running.queue.across_reindex(attempt)
 
     async def forget(self, memory_id: str) -> bool:
         """Forget a memory at once, here and, by merging, everywhere; tell whether there was one."""
@@ -240,21 +254,27 @@ class AgentMemory:
             raise InvalidValue(f"k is at most {K_MAX}, got {k}")
         if mode not in ("hybrid", "semantic", "keyword"):
             raise InvalidValue(f"mode is 'hybrid', 'semantic' or 'keyword', got {mode!r}")
+        if min_score is not None and not math.isfinite(check_number(min_score, what="min_score")):
+            raise InvalidValue(f"min_score must be finite, got {min_score!r}")
         wanted = Filter.of(**conditions)
         running = self._open
-        vector = None if mode == "keyword" else await running.query_vector(text)
-        found = await running.search(
-            SearchRequest(
+
+        async def attempt() -> list[Recollection]:
+            vector, fingerprint = (None, "")
+            if mode != "keyword":
+                vector, fingerprint = await running.query_vector(text)
+            request = SearchRequest(
                 vector=vector,
-                fingerprint="" if vector is None else running.queue.embedder.fingerprint,
+                fingerprint=fingerprint,
                 words=[] if mode == "semantic" else query_text.words(text),
                 query=running.storage.query(wanted),
                 depth=max(self.config.candidates, 2 * k),
-            ),
-            weights=weights or self.config.weights,
-            k=k,
-            min_score=min_score,
-        )
+            )
+            return await running.search(
+                request, weights=weights or self.config.weights, k=k, min_score=min_score
+            )
+
+        found = await running.queue.across_reindex(attempt)
         if track:
             running.count_access(found)
         return found
@@ -294,7 +314,8 @@ class AgentMemory:
 
     async def export(self, path: str | Path) -> int:
         """Write the whole state of every memory as JSON lines; return how many lines."""
-        running = await self._settled()
+        running = self._open
+        await running.flush_access()
         return await running.in_thread(lambda: transfer.export(running.storage, Path(path)))
 
     async def import_(self, path: str | Path, *, progress: Progress | None = None) -> int:
@@ -316,7 +337,7 @@ class AgentMemory:
         source = other.storage if isinstance(other, AgentMemory) else other
         running = self._open
         if isinstance(other, AgentMemory):
-            await other._settled()
+            await other._open.flush_access()
         changed = await running.in_thread(lambda: running.storage.merge(source.states()))
         running.queue.wake()
         return changed
@@ -347,11 +368,13 @@ class AgentMemory:
 
     async def _settled(self) -> Running:
         running = self._open
-        await running.flush_access()
+        await running.settle()
         return running
 
 
 def _new_memory(memory: str | NewMemory | Mapping[str, Any]) -> NewMemory:
     if isinstance(memory, NewMemory):
         return memory
-    return NewMemory.of(content=memory) if isinstance(memory, str) else NewMemory.of(**memory)
+    if isinstance(memory, Mapping):
+        return NewMemory.of(**memory)
+    return NewMemory.of(content=memory)

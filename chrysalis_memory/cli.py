@@ -9,7 +9,7 @@ import asyncio
 import io
 import json
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,8 +55,8 @@ class Options:
 
 def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
     options = context.ensure_object(Options)
-    if value and parameter.name is not None:
-        setattr(options, parameter.name, value)
+    if value not in (None, False):
+        setattr(options, str(parameter.name), value)
         options.given = True
 
 
@@ -64,11 +64,11 @@ def memory_options(command: Command) -> Command:
     """Add the options that say which memory is meant and how to print."""
     for option in reversed((
         click.option("--db", metavar="PATH", callback=_keep, expose_value=False,
-                     help="The memory's file. Default: the agent's, in the user's data folder."),
+                     help="The file. Default: one per agent, in the data folder."),
         click.option("--agent", metavar="ID", callback=_keep, expose_value=False,
                      help="Whose memory it is, and who writes. Default: default."),
         click.option("--embedder", metavar="NAME", callback=_keep, expose_value=False,
-                     help="What makes vectors, for example minilm or ollama:nomic-embed-text."),
+                     help="What makes vectors. Default: minilm."),
         click.option("--json", "as_json", is_flag=True, callback=_keep, expose_value=False,
                      help="Print JSON lines."),
     )):  # fmt: skip
@@ -86,12 +86,15 @@ def cli() -> None:
 @cli.command()
 @click.pass_obj
 def demo(options: Options) -> None:
-    """Learn a conversation, recall from it, merge two replicas; in a temporary folder."""
+    """Show everything at work: learn, recall, explain, merge.
+
+    A conversation that ships with the package is learned in a temporary folder; offline.
+    """
     if options.given:
         raise click.UsageError("demo uses memories of its own and takes no options")
     from chrysalis_memory.demo import run
 
-    asyncio.run(run(_console()))
+    _finish(run(_console()))
 
 
 @cli.command()
@@ -115,9 +118,10 @@ def learn(
     pairs: tuple[str, ...],
     **fields: Any,
 ) -> None:
-    """Store CONTENT, or standard input where CONTENT is "-", and print its id.
+    """Store a memory and print its id.
 
-    The same text learned twice is one memory that gains tags and importance.
+    CONTENT is the text; "-" reads it from standard input. The same text learned twice is one
+    memory that gains tags and importance.
     """
     given = {name: value for name, value in fields.items() if value is not None}
     if pairs:
@@ -125,7 +129,7 @@ def learn(
     if lines:
         if content not in (None, "-") or memory_id is not None:
             raise click.UsageError("--lines reads standard input and takes no CONTENT and no --id")
-        texts = [line for line in _standard_input().splitlines() if line.strip()]
+        texts = [line for line in _standard_input().split("\n") if line.strip()]
     elif content is None:
         raise click.UsageError("give a text, - for standard input, or --lines")
     else:
@@ -162,7 +166,7 @@ def learn(
 @click.option("--no-track", is_flag=True, help="Do not count this as a use of what is found.")
 @click.pass_obj
 def recall(options: Options, query: str, explain: bool, no_track: bool, **wanted: Any) -> None:
-    """Find memories by meaning and by words, best first."""
+    """Find memories by meaning and by words."""
     wanted = {name: value for name, value in wanted.items() if value not in (None, ())}
     found = _with_memory(options, lambda memory: memory.recall(query, track=not no_track, **wanted))
     if options.as_json:
@@ -223,7 +227,10 @@ def stats(options: Options) -> None:
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 @click.pass_obj
 def export(options: Options, path: Path) -> None:
-    """Write every memory to PATH as JSON lines, with all that merging needs."""
+    """Write every memory to PATH.
+
+    One memory a line, as JSON, with all that merging needs.
+    """
     written = _with_memory(options, lambda memory: memory.export(path))
     if options.as_json:
         _print_json({"exported": written, "path": str(path)})
@@ -236,7 +243,10 @@ def export(options: Options, path: Path) -> None:
 @click.argument("path", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.pass_obj
 def import_(options: Options, path: Path) -> None:
-    """Merge the memories exported to PATH; importing twice changes nothing."""
+    """Merge the memories exported to PATH.
+
+    Importing the same file again changes nothing.
+    """
 
     async def work(memory: AgentMemory) -> tuple[int, int]:
         from embedders import EmbedderUnavailable
@@ -262,27 +272,24 @@ def import_(options: Options, path: Path) -> None:
 @memory_options
 @click.pass_obj
 def reindex(options: Options) -> None:
-    """Rebuild the indexes and embed what waits for a vector.
+    """Rebuild indexes and embed what waits.
 
     With --embedder every memory is embedded by that one, if another made the file's vectors.
     """
-    embedded = 0
-
-    async def work(memory: AgentMemory) -> str:
-        nonlocal embedded
-        with _bar("embedding") as progress:
-            embedded += await memory.reindex(progress=progress)
-        space = (await memory.statistics()).space
-        return "" if space is None else space.fingerprint
-
     # Only an embedder named here and now may replace the file's: a default must not.
     change = "refuse" if options.embedder is None else "reindex"
-    with _bar("embedding with " + (options.embedder or "")) as progress:
+    embedded = 0
+    with _bar("embedding") as show:
 
         def count(done: int, total: int) -> None:
             nonlocal embedded
             embedded = done
-            progress(done, total)
+            show(done, total)
+
+        async def work(memory: AgentMemory) -> str:
+            await memory.reindex(progress=count)
+            space = (await memory.statistics()).space
+            return memory.config.embedder if space is None else space.fingerprint
 
         fingerprint = _with_memory(options, work, progress=count, on_embedder_change=change)
     if options.as_json:
@@ -306,7 +313,7 @@ def _with_memory(
     progress: Progress | None = None,
     **settings: Any,
 ) -> T:
-    from chrysalis_memory import AgentMemory, ChrysalisError
+    from chrysalis_memory import AgentMemory
 
     async def session() -> T:
         memory = AgentMemory(options.agent, path=options.db, embedder=options.embedder, **settings)
@@ -316,14 +323,20 @@ def _with_memory(
         finally:
             await memory.stop()
 
+    return _finish(session())
+
+
+def _finish(work: Coroutine[Any, Any, T]) -> T:
+    from chrysalis_memory import ChrysalisError
+
     try:
-        return asyncio.run(session())
+        return asyncio.run(work)
     except (ChrysalisError, OSError) as error:
         raise click.ClickException(_one_line(error)) from error
 
 
 @contextmanager
-def _bar(label: str, *, shown: bool = True) -> Iterator[Progress]:
+def _bar(label: str, *, shown: bool = True) -> Generator[Progress]:
     from rich.console import Console
     from rich.progress import Progress as Bar
 
@@ -344,7 +357,7 @@ def _console() -> Console:
 
 def _standard_input() -> str:
     try:
-        return sys.stdin.read()
+        return sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:
         raise click.UsageError(f"standard input is not UTF-8: {error}") from error
 
@@ -352,12 +365,11 @@ def _standard_input() -> str:
 def _metadata(pair: str) -> tuple[str, Any]:
     key, equals, text = pair.partition("=")
     try:
-        if not equals:
-            raise ValueError("no '='")
         return key, json.loads(text)
     except ValueError as error:
+        reason = str(error) if equals else "no ="
         raise click.BadParameter(
-            f"{pair!r} is not KEY=JSON ({error}); texts need quotes: --metadata 'city=\"Gent\"'",
+            f"{pair!r} is not KEY=JSON ({reason}); texts need quotes: --metadata 'city=\"Gent\"'",
             param_hint="--metadata",
         ) from error
 

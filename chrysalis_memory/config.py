@@ -66,11 +66,11 @@ class AgentMemoryConfig(BaseSettings):
 def default_path(agent_id: str) -> Path:
     """Return the database file of an agent in the user's data directory.
 
-    Ids that are not plain file names everywhere get a digest, so that no two agents share a file
-    and no id leaves the directory.
+    Ids that are not plain file names everywhere get a digest after a dot, which plain ids do not
+    have: no two agents share a file, and no id leaves the directory.
     """
     name = wire.check_name(agent_id, what="agent_id")
     if not _PLAIN_ID.fullmatch(name) or _RESERVED.fullmatch(name):
         readable = re.sub(r"[^a-z0-9_-]+", "-", name.lower())[:40].strip("-") or "agent"
-        name = f"{readable}-{codec.text_hash(name).hex()[:12]}"
+        name = f"{readable}.{codec.text_hash(name).hex()[:12]}"
     return user_data_path("chrysalis-memory") / f"{name}.db"

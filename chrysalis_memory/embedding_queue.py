@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
 from chrysalis_memory.embedding import Embedding, Vector
+from chrysalis_memory.errors import ChrysalisError, EmbeddingSpaceMismatch, StoreBusy
 from chrysalis_memory.search import check_space
 from chrysalis_memory.storage import MemoryStorage, Pending, Space, active_space
 from embedders.base import Embedder
-from embedders.errors import EmbedderError, EmbedderUnavailable
+from embedders.errors import EmbedderUnavailable
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class EmbeddingQueue:
         self._in_thread = in_thread
         self._space: Space | None = None
         self._wake = asyncio.Event()
+        self._switching = asyncio.Lock()
 
     async def space(self) -> Space:
         """Return the embedder's space in this store, once the embedder can be asked.
@@ -93,17 +95,35 @@ class EmbeddingQueue:
             EmbedderError: the embedder failed.
             EmbeddingSpaceMismatch: the store's vectors were made by another embedder.
         """
-        space = await self.space()
-        vectors = await self.embedder.embed(texts, input_type="document")
+        async with self._switching:
+            space, embedder = await self.space(), self.embedder
+        vectors = await embedder.embed(texts, input_type="document")
         return [
             Embedding(vector, space.fingerprint, text)
             for vector, text in zip(vectors, texts, strict=True)
         ]
 
-    async def embed_query(self, text: str) -> Vector:
-        """Embed what is looked for; raises as :meth:`embed` does."""
-        await self.space()
-        return (await self.embedder.embed([text], input_type="query"))[0]
+    async def embed_query(self, text: str) -> tuple[Vector, str]:
+        """Return the vector of what is looked for, and its space's fingerprint.
+
+        Raises:
+            EmbedderError: the embedder failed.
+            EmbeddingSpaceMismatch: the store's vectors were made by another embedder.
+        """
+        async with self._switching:
+            space, embedder = await self.space(), self.embedder
+        return (await embedder.embed([text], input_type="query"))[0], space.fingerprint
+
+    async def across_reindex(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Run ``attempt``, once more if :meth:`reindex` changed the embedder beneath it."""
+        embedder = self.embedder
+        try:
+            return await attempt()
+        except EmbeddingSpaceMismatch:
+            async with self._switching:
+                if self.embedder is embedder:
+                    raise
+            return await attempt()
 
     async def work_off(self, space: Space, progress: Progress | None = None) -> int:
         """Embed everything that waits in ``space``; return how many vectors were stored.
@@ -146,9 +166,10 @@ class EmbeddingQueue:
             self._storage, embedder, batch=self._batch, in_thread=self._in_thread
         )
         done = await queue.work_off(space, progress)
-        await self._in_thread(lambda: self._storage.activate_space(space))
-        self.embedder = embedder
-        self._space = None
+        async with self._switching:
+            await self._in_thread(lambda: self._storage.activate_space(space))
+            self.embedder, self._space = embedder, space
+        self.wake()
         return done
 
     def wake(self) -> None:
@@ -161,11 +182,11 @@ class EmbeddingQueue:
         while True:
             try:
                 await self.work_off(await self.space())
-            except EmbedderUnavailable:
+            except (EmbedderUnavailable, StoreBusy):
                 await asyncio.sleep(pause)
                 pause = min(2 * pause, _RETRY_SECONDS_MAX)
                 continue
-            except EmbedderError:
+            except ChrysalisError:
                 logger.exception("memories stay without a vector until the embedder is mended")
             pause = _RETRY_SECONDS_MIN
             await self._wake.wait()

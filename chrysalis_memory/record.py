@@ -67,7 +67,7 @@ class Explained(Protocol):
 
 
 class ExplanationRecord(BaseModel):
-    """The parts of a score, and what each adds to the factor; see :mod:`chrysalis_memory.recall`."""
+    """The parts of a score, and what each effect adds to its factor."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -23,6 +23,7 @@ from embedders.errors import EmbedderUnavailable
 T = TypeVar("T")
 
 _READERS = 4
+_SETTLE_SECONDS = 0.2
 
 logger = logging.getLogger("chrysalis_memory")
 
@@ -105,8 +106,8 @@ class Running:
 
     # Recall
 
-    async def query_vector(self, text: str) -> Vector:
-        """Embed a query, without names that most memories hold.
+    async def query_vector(self, text: str) -> tuple[Vector, str]:
+        """Embed a query, and name its space. The text is embedded without names that are common.
 
         A name that is everywhere says nothing, but draws a small sentence model towards every
         memory that holds it; the word index still looks for it.
@@ -179,11 +180,26 @@ class Running:
             return
         uses, self._uses = self._uses, Counter()
         replica = self.storage.replica
-        try:
-            await self.write(lambda transaction: transaction.count_access(uses, replica))
-        except StorageError:
+        written = asyncio.wrap_future(
+            self.storage.submit(lambda transaction: transaction.count_access(uses, replica))
+        )
+        written.add_done_callback(lambda done: self._keep_unwritten(done, uses))
+        await asyncio.shield(written)  # cancelling the caller does not drop the counts
+
+    def _keep_unwritten(self, written: "asyncio.Future[None]", uses: Counter[str]) -> None:
+        if written.cancelled() or written.exception() is not None:
             self._uses.update(uses)
-            raise
+
+    async def settle(self) -> None:
+        """Write the noted uses if that is quick, so that what is read next shows them.
+
+        Reading never waits for another process that writes; then the counts show up later.
+        """
+        flush = asyncio.ensure_future(self.flush_access())
+        done, _ = await asyncio.wait([flush], timeout=_SETTLE_SECONDS)
+        for task in done:
+            if (error := task.exception()) is not None:
+                logger.warning("use counts will be written later: %s", error)
 
     async def _flush(self) -> None:
         while True:

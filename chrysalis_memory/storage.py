@@ -14,7 +14,7 @@ from chrysalis_memory.collection import MemoryCollection
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
 from chrysalis_memory.query import Filter, Order, Query
 from chrysalis_memory.search import Candidate, SearchRequest, find_candidates
 from chrysalis_memory.transaction import Transaction, document_of
@@ -27,6 +27,7 @@ __all__ = [
     "StoreStatistics",
     "active_space",
     "check_limit",
+    "check_number",
 ]
 
 T = TypeVar("T")
@@ -104,8 +105,8 @@ class MemoryStorage:
             return Path(self._temporary.name) / "memory.db"
         if isinstance(path, str) and "://" in path:
             raise InvalidValue(f"{path!r} is no file; this version stores memories in files only")
-        if not str(path):
-            raise InvalidValue("path is empty; name a file")
+        if str(path) in ("", ".") or "\0" in str(path):
+            raise InvalidValue(f"path {str(path)!r} names no file")
         return Path(path).expanduser()
 
     def _replica(self) -> str:
@@ -202,8 +203,13 @@ class MemoryStorage:
         Args:
             wanted: The conditions; by default everything neither archived nor expired.
             order: ``"created"`` oldest first, ``"recent"`` newest first, ``"importance"``.
-            limit: At most so many.
+            limit: At most so many; 1 or more.
+
+        Raises:
+            InvalidValue: a limit below 1.
         """
+        if limit is not None:
+            check_limit(limit, what="limit")
         query = self.query(wanted)
         rows = self.read(lambda session: session.select(query, order, limit))
         return [document_of(stored, self.instance, self.clock) for stored in rows]
@@ -222,7 +228,7 @@ class MemoryStorage:
         Raises:
             InvalidValue: a limit below 1.
         """
-        return self.find(order="recent", limit=check_limit(limit, what="limit"))
+        return self.find(order="recent", limit=limit)
 
     def query_by_type(self, memory_type: str) -> list[MemoryDocument]:
         """Return the memories of one type, oldest first."""
@@ -321,9 +327,18 @@ class MemoryStorage:
         return self.read(lambda session: session.pending(space, limit=limit))
 
     def put_vectors(self, space: Space, vectors: Sequence[tuple[int, Embedding]]) -> int:
-        """Store vectors by row number; return how many still stood for their memory's text."""
+        """Store vectors by row number; return how many still stood for their memory's text.
+
+        Raises:
+            EmbeddingSpaceMismatch: the space was dropped meanwhile.
+        """
 
         def work(transaction: Transaction) -> int:
+            if transaction.space(space.fingerprint) is None:
+                raise EmbeddingSpaceMismatch(
+                    f"the space {space.fingerprint!r} was replaced meanwhile; "
+                    "open the store again with its new embedder"
+                )
             return sum(
                 transaction.session.save_vector(space, number, e.text_hash, e.vector)
                 for number, e in vectors
@@ -367,6 +382,17 @@ def check_limit(value: object, *, what: str) -> int:
     """
     if type(value) is not int or value < 1:
         raise InvalidValue(f"{what} must be an integer of 1 or more, got {value!r}")
+    return value
+
+
+def check_number(value: object, *, what: str) -> float:
+    """Return ``value`` if it is a number.
+
+    Raises:
+        InvalidValue: anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InvalidValue(f"{what} must be a number, got {value!r}")
     return value
 
 

@@ -64,7 +64,7 @@ def chosen(weight: str) -> Storage:
 
 
 CANDIDATES: dict[str, Callable[[str], Storage]] = {
-    "float32": lambda _: "float32",
+    "float32 (word table int8)": lambda _: "float32",
     "weight-only int8 per channel": lambda _: "dequantised",
     "dynamic int8 per channel, reduced range": lambda _: "dynamic",
     "int8 blocks of 128": lambda _: "blocks-128",
@@ -99,7 +99,9 @@ class Graph:
         """Add an original tensor (a bias or the scale of a norm) unchanged."""
         return self.constant(name, self.weights[name])
 
-    def add(self, kind: str, inputs: list[str], output: str, domain: str = "", **given: object) -> str:
+    def add(
+        self, kind: str, inputs: list[str], output: str, domain: str = "", **given: object
+    ) -> str:
         """Add a node with one output and return the output's name."""
         node = helper.make_node(kind, inputs, [output], name=output, domain=domain, **given)
         self.nodes.append(node)
@@ -210,9 +212,7 @@ class Graph:
         self.add("BiasGelu", [f"wide_{index}", bias], f"gelu_{index}", CONTRIB)
         return self._project(f"gelu_{index}", attended, f"{name}.output", index, output)
 
-    def _project(
-        self, source: str, residual: str, name: str, index: int, output: str = ""
-    ) -> str:
+    def _project(self, source: str, residual: str, name: str, index: int, output: str = "") -> str:
         projected = self.linear(source, f"{name}.dense.weight", f"{source}_out")
         norm = [
             self.original(f"{name}.{part}")
@@ -302,7 +302,7 @@ def real_texts(count: int) -> list[str]:
             members = vars(value).values() if inspect.isclass(value) else ()
             for documented in (value, *members):
                 text = getattr(documented, "__doc__", None)
-                if isinstance(text, str) and len(text) > 20 and " " in text:  # noqa: PLR2004
+                if isinstance(text, str) and len(text) > 20 and " " in text:
                     found.add(inspect.cleandoc(text))
     return random.Random(1).sample(sorted(found), count)
 
@@ -331,15 +331,20 @@ def recall_at_10(embed: Callable[[list[str]], Array], conversations: Path) -> fl
 def compare(source: Path, weights: dict[str, Array], conversations: Path | None) -> None:
     """Print size, speed, likeness to the original and recall of every candidate."""
     # Imported here: building the model needs neither torch nor the project itself.
-    from sentence_transformers import SentenceTransformer  # noqa: PLC0415
+    from sentence_transformers import SentenceTransformer
+    from tokenizers import Tokenizer
 
     sys.path.insert(0, str(ROOT))
-    from embedders.minilm import MiniLMEmbedder  # noqa: PLC0415
+    from embedders.minilm import MiniLMEmbedder
 
-    # Texts that fit into one window, because the original would cut longer ones.
-    texts = [text for text in real_texts(1200) if len(text) < MAX_TOKENS * 3][:1000]
     original = SentenceTransformer(str(source), device="cpu", local_files_only=True)
     original.max_seq_length = MAX_TOKENS
+    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    # Only texts that fit into one window, because the original cuts longer ones.
+    drawn = real_texts(1500)
+    texts = [text for text in drawn if len(tokenizer.encode(text).ids) <= MAX_TOKENS][:1000]
     reference = original.encode(texts, normalize_embeddings=True, batch_size=32)
     print("| weights | MB | texts/s | one text, ms | cosine mean | min | alone/batch | recall@10 |")
     print("|---|---|---|---|---|---|---|---|")
@@ -351,13 +356,17 @@ def compare(source: Path, weights: dict[str, Array], conversations: Path | None)
             def embed(batch: list[str], embedder: MiniLMEmbedder = embedder) -> Array:
                 return asyncio.run(embedder.embed(batch))
 
+            async def embed_alone(embedder: MiniLMEmbedder = embedder) -> Array:
+                rows = [await embedder.embed([text]) for text in texts[:100]]
+                return np.concatenate(rows)
+
             megabytes = (Path(folder) / "model.onnx").stat().st_size / 1e6
             vectors = embed(texts)
             started = time.perf_counter()
             embed(texts)
             speed = len(texts) / (time.perf_counter() - started)
             started = time.perf_counter()
-            alone = np.concatenate([embed([text]) for text in texts[:100]])
+            alone = asyncio.run(embed_alone())
             single_ms = (time.perf_counter() - started) * 10
             cosines = (vectors * reference).sum(axis=1)
             batch = (vectors[:100] * alone).sum(axis=1).min()

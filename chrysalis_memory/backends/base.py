@@ -173,7 +173,10 @@ class Session(Protocol):
     def nearest(
         self, space: Space, vector: Vector, k: int, query: Query
     ) -> list[tuple[int, float]]:
-        """Return up to ``k`` ``(number, cosine)`` of matching memories, nearest first."""
+        """Return the ``k`` nearest matching memories and all that tie with the last.
+
+        Each as ``(number, cosine)``, nearest first.
+        """
         ...
 
     def similarities(

@@ -39,7 +39,6 @@ class SQLiteBackend:
         self._idle: list[SQLiteSession] = []
         self._lock = threading.Lock()
         self._closed = False
-        path.parent.mkdir(parents=True, exist_ok=True)
         connection = self._connect()
         try:
             with translated_errors(str(path)):

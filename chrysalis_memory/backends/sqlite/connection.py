@@ -13,6 +13,7 @@ from chrysalis_memory.errors import ChrysalisError, NotADatabase, StorageError, 
 
 _CACHE_KIB = 16 << 10
 _WAL_LIMIT_BYTES = 64 << 20
+_HEADER = b"SQLite format 3\0"
 _MAP_BYTES = 1 << 30
 
 
@@ -20,7 +21,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
     """Open the file, creating it if needed.
 
     Args:
-        path: The database file; its folder must exist.
+        path: The database file; missing folders are created.
         timeout_seconds: How long a statement waits for another process's lock.
         synchronous: ``FULL`` survives a power cut, ``NORMAL`` may then lose the last commits.
 
@@ -29,10 +30,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
         NewerSchema: the file was written by a newer version.
         StorageError: the file cannot be opened.
     """
-    if path.is_dir():
-        raise NotADatabase(
-            f"{str(path)!r} is a directory; name a file, for example {path}/memory.db"
-        )
+    _check_file(path)
     with translated_errors(str(path)):
         connection = open_database(str(path))
         try:
@@ -43,6 +41,23 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
             connection.close()
             raise
         return connection
+
+
+def _check_file(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise NotADatabase(
+                f"{str(path)!r} is a directory; name a file, for example {path}/memory.db"
+            )
+        # SQLite takes a file shorter than its header for an empty one, and would overwrite it.
+        if path.exists() and path.stat().st_size > 0:
+            with path.open("rb") as file:
+                header = file.read(len(_HEADER))
+            if header != _HEADER:
+                raise NotADatabase(f"{str(path)!r} is no SQLite database; give another path")
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{str(path)!r} cannot be opened: {error}") from error
 
 
 def _configure(connection: Database, synchronous: str) -> None:

@@ -71,7 +71,7 @@ def m001_tables(connection: Database) -> None:
         CREATE INDEX access_by_change ON access (change);
 
         CREATE TABLE space (
-            number INTEGER PRIMARY KEY,
+            number INTEGER PRIMARY KEY AUTOINCREMENT,  -- a dropped space's number is not reused
             fingerprint TEXT NOT NULL UNIQUE,
             model TEXT NOT NULL,
             dimension INTEGER NOT NULL,

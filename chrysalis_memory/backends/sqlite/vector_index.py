@@ -97,7 +97,7 @@ class VectorIndex:
     def nearest(
         self, vector: Vector, k: int, allowed: str, parameters: list[object]
     ) -> list[tuple[int, float]]:
-        """Return up to ``k`` ``(number, cosine)``, nearest first.
+        """Return the ``k`` nearest as ``(number, cosine)``, and all that tie with the last.
 
         Args:
             vector: Unit vector, float32 of shape ``(dimension,)``.
@@ -106,11 +106,20 @@ class VectorIndex:
             parameters: The parameters of ``allowed``.
         """
         among = f"AND memory IN ({allowed})" if allowed else ""
-        rows = self._connection.execute(
-            f"SELECT memory, distance FROM {self._index} WHERE embedding MATCH ? AND k = ? {among}",
-            (vector.astype("<f4").tobytes(), min(k, K_MAX), *parameters),
-        )
-        return [(number, 1.0 - distance * distance / 2.0) for number, distance in rows]
+        # Equal texts have equal vectors; which of them the index gives depends on local numbers.
+        fetched = k
+        while True:
+            fetched = min(fetched + 1, K_MAX)
+            rows: list[tuple[int, float]] = self._connection.execute(
+                f"SELECT memory, distance FROM {self._index} "
+                f"WHERE embedding MATCH ? AND k = ? {among}",
+                (vector.astype("<f4").tobytes(), fetched, *parameters),
+            ).fetchall()
+            if len(rows) <= k or rows[-1][1] > rows[k - 1][1] or fetched == K_MAX:
+                break
+            fetched *= 2
+        last = rows[min(k, len(rows)) - 1][1] if rows else 0.0
+        return [(number, 1.0 - d * d / 2.0) for number, d in rows if d <= last]
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
         """Return the cosine of each numbered memory that has a vector."""

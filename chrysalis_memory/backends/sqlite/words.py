@@ -71,11 +71,15 @@ class WordIndex:
         rows = self.connection.execute(
             "WITH hit AS MATERIALIZED (SELECT rowid AS number, -bm25(memory_text) AS bm25 "
             f"FROM memory_text WHERE memory_text MATCH ? {among}) "
-            "SELECT number, bm25 FROM (SELECT number, bm25 FROM hit ORDER BY bm25 DESC, number "
-            "LIMIT ?) UNION SELECT number, bm25 FROM hit WHERE number IN carray(?)",
+            # Local numbers differ between replicas, so ties at the limit are settled by the id.
+            "SELECT number, bm25 FROM (SELECT number, bm25 FROM hit JOIN memory USING (number) "
+            "WHERE bm25 >= (SELECT min(bm25) FROM "
+            "(SELECT bm25 FROM hit ORDER BY bm25 DESC LIMIT ?)) ORDER BY bm25 DESC, id LIMIT ?) "
+            "UNION SELECT number, bm25 FROM hit WHERE number IN carray(?)",
             (
                 match_any(words),
                 *(where.parameters if among else ()),
+                limit,
                 limit,
                 number_array([*also, -1]),
             ),

@@ -1,0 +1,193 @@
+"""What many tests share: stores and agents in temporary folders, and an embedder with a switch."""
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from chrysalis_memory import AgentMemory, MemoryStorage
+from embedders.base import InputType
+from embedders.errors import EmbedderUnavailable
+from embedders.hashing import HashingEmbedder
+
+
+class SwitchedEmbedder:
+    """Embeds by spelling while it is up, and tells a test what it was asked.
+
+    ``gate`` holds every answer back until it is set; ``asked`` is set when a question has arrived.
+    """
+
+    max_tokens = None
+
+    def __init__(self, dimension: int = 64, *, up: bool = True) -> None:
+        self._inner = HashingEmbedder(dimension)
+        self.up = up
+        self.gate: asyncio.Event | None = None
+        self.asked = asyncio.Event()
+        self.documents: list[str] = []
+        self.queries: list[str] = []
+        self.closed = False
+
+    @property
+    def model(self) -> str:
+        return "switched"
+
+    @property
+    def dimension(self) -> int:
+        return self._inner.dimension
+
+    @property
+    def fingerprint(self) -> str:
+        return f"switched/{self.dimension}"
+
+    async def prepare(self) -> None:
+        self._require_up()
+
+    async def embed(
+        self, texts: Sequence[str], *, input_type: InputType = "document"
+    ) -> NDArray[np.float32]:
+        self.asked.set()
+        if self.gate is not None:
+            await self.gate.wait()
+        self._require_up()
+        (self.queries if input_type == "query" else self.documents).extend(texts)
+        return await self._inner.embed(texts, input_type=input_type)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def _require_up(self) -> None:
+        if not self.up:
+            raise EmbedderUnavailable("the embedder is switched off")
+
+
+# Backends: a new one is one more line in BACKENDS.
+
+
+class Backend(NamedTuple):
+    open: Callable[[Path], MemoryStorage]
+    changes: Callable[[MemoryStorage], dict[str, int]]
+    """Change numbers by id."""
+    derived_rows: Callable[[MemoryStorage, int], dict[str, int]]
+    """How many rows of each derived kind a memory has, by its number."""
+
+
+def sqlite_changes(storage: MemoryStorage) -> dict[str, int]:
+    sql = "SELECT id, change FROM memory"
+    return storage.read(lambda s: dict(s.connection.execute(sql).fetchall()))
+
+
+def sqlite_derived_rows(storage: MemoryStorage, number: int) -> dict[str, int]:
+    def work(session: Any) -> dict[str, int]:
+        tables = ["tag", "metadata", "access", "pending"]
+        for space in session.spaces():
+            tables += [f"vector_{space.number}", f"vector_index_{space.number}"]
+        columns = [(table, "memory") for table in tables] + [("memory_text_docsize", "id")]
+        return {
+            table: session.connection.execute(
+                f"SELECT count(*) FROM {table} WHERE {column} = ?", (number,)
+            ).get
+            for table, column in columns
+        }
+
+    return storage.read(work)
+
+
+BACKENDS = {
+    "sqlite-file": Backend(
+        lambda folder: MemoryStorage(folder / "memory.db", "ada", synchronous="NORMAL"),
+        sqlite_changes,
+        sqlite_derived_rows,
+    ),
+    "sqlite-temporary": Backend(
+        lambda _: MemoryStorage(":memory:", "ada"), sqlite_changes, sqlite_derived_rows
+    ),
+}
+
+
+@pytest.fixture(params=BACKENDS.values(), ids=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Backend:
+    return request.param
+
+
+@pytest.fixture
+def storage(backend: Backend, tmp_path: Path) -> Iterator[MemoryStorage]:
+    with backend.open(tmp_path) as storage:
+        yield storage
+
+
+# Surroundings
+
+
+@pytest.fixture(autouse=True)
+def own_surroundings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep tests away from the user's memories and settings."""
+    for name in [name for name in os.environ if name.startswith("CHRYSALIS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "user-data"))
+
+
+@pytest.fixture
+def open_store(tmp_path: Path) -> Iterator[Callable[..., MemoryStorage]]:
+    """Open stores that are closed after the test: ``open_store("memory.db", "ada")``."""
+    opened: list[MemoryStorage] = []
+
+    def open_one(name: str = "memory.db", instance: str = "ada", **options: Any) -> MemoryStorage:
+        path = name if name == ":memory:" else tmp_path / name
+        opened.append(MemoryStorage(path, instance, **({"synchronous": "NORMAL"} | options)))
+        return opened[-1]
+
+    yield open_one
+    for storage in opened:
+        storage.close()
+
+
+@pytest.fixture
+def store(open_store: Callable[..., MemoryStorage]) -> MemoryStorage:
+    return open_store()
+
+
+@pytest.fixture
+async def start_agent(tmp_path: Path) -> Any:
+    """Start agents that are stopped after the test: ``await start_agent("ada", embedder=...)``."""
+    started: list[AgentMemory] = []
+
+    async def start(agent_id: str = "ada", file: str = "memory.db", **options: Any) -> AgentMemory:
+        defaults = {"embedder": "hashing", "synchronous": "NORMAL"}
+        if "embedding_fn" in options:
+            del defaults["embedder"]
+        memory = AgentMemory(agent_id, path=tmp_path / file, **(defaults | options))
+        await memory.start()
+        started.append(memory)
+        return memory
+
+    yield start
+    for memory in started:
+        await memory.stop()
+
+
+@pytest.fixture
+async def agent(start_agent: Callable[..., Awaitable[AgentMemory]]) -> AgentMemory:
+    return await start_agent()
+
+
+@pytest.fixture
+async def embedder() -> SwitchedEmbedder:
+    return SwitchedEmbedder()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Awaitable[None]]:
+    """Wait until an async condition holds, at most 20 seconds."""
+
+    async def wait(condition: Callable[[], Awaitable[bool]]) -> None:
+        async with asyncio.timeout(20):
+            while not await condition():  # noqa: ASYNC110 - the store signals nothing
+                await asyncio.sleep(0.01)
+
+    return wait

@@ -1,0 +1,348 @@
+"""What every backend does, asked through sessions, on every backend of ``conftest.BACKENDS``."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec
+from chrysalis_memory.errors import StoreClosed
+from chrysalis_memory.query import Query
+from chrysalis_memory.transaction import document_of, row_of
+
+NOW_US = 1_800_000_000_000_000
+EVERYTHING = Query(Filter(), NOW_US)
+
+
+def memory(memory_id: str, text: str = "", *, at: int = 1000, **fields: Any) -> MemoryDocument:
+    """Return a document created at the moment ``at``, in microseconds."""
+    clock = HybridLogicalClock(lambda: at)
+    document = MemoryDocument(memory_id, text or f"text of {memory_id}", None, "ada", clock=clock)
+    for tag in fields.pop("tags", ()):
+        document.add_tag(tag)
+    for name, value in fields.items():
+        getattr(document, f"set_{name}")(value)
+    return document
+
+
+def write(storage: MemoryStorage, work: Callable[[Any], Any]) -> Any:
+    return storage.submit(lambda transaction: work(transaction.session)).result(20)
+
+
+def save(storage: MemoryStorage, *documents: MemoryDocument) -> list[int]:
+    rows = [row_of(document.id, document.state) for document in documents]
+    return write(storage, lambda session: [session.save(row) for row in rows])
+
+
+def selected(
+    storage: MemoryStorage, order: Any = "created", limit: int | None = None, **conditions: Any
+) -> list[str]:
+    query = Query(Filter.of(**conditions), NOW_US)
+    rows = storage.read(lambda session: session.select(query, order, limit))
+    assert storage.read(lambda s: s.count(query)) == len(rows) or limit is not None
+    return [codec.unpack(row.state)[1] for row in rows]
+
+
+# Rows
+
+
+def test_a_saved_memory_is_loaded_as_it_was_saved(storage: MemoryStorage) -> None:
+    saved = memory("m", tags=["a"], importance=0.9, metadata={"n": [1, None]}, namespace="x/y")
+    (number,) = save(storage, saved)
+    loaded = storage.read(lambda session: session.load("m"))
+    assert loaded.number == number
+    assert document_of(loaded, "ada", storage.clock) == saved
+
+
+def test_an_unknown_id_loads_as_none(storage: MemoryStorage) -> None:
+    assert storage.read(lambda session: session.load("nobody")) is None
+
+
+def test_saving_an_id_again_keeps_its_number_and_replaces_its_columns(
+    storage: MemoryStorage,
+) -> None:
+    first, *_ = save(storage, memory("m", tags=["old"], namespace="a"), memory("other"))
+    (second,) = save(storage, memory("m", "new text", tags=["new"], namespace="b"))
+    assert first == second
+    assert selected(storage, tags_all="old") == []
+    assert selected(storage, tags_all="new", namespace="b") == ["m"]
+    assert selected(storage, namespace="a") == []
+
+
+def test_orders_are_by_creation_by_recency_and_by_importance_with_ties_by_id(
+    storage: MemoryStorage,
+) -> None:
+    save(
+        storage,
+        memory("b", at=2000, importance=0.9),
+        memory("c", at=1000, importance=0.9),
+        memory("a", at=2000, importance=0.9),
+        memory("d", at=3000),
+    )
+    assert selected(storage, "created") == ["c", "a", "b", "d"]
+    assert selected(storage, "recent") == ["d", "b", "a", "c"]
+    assert selected(storage, "importance") == ["c", "a", "b", "d"]
+    assert selected(storage, "recent", limit=2) == ["d", "b"]
+
+
+def test_numbers_are_loaded_in_the_order_asked_and_unknown_ones_are_left_out(
+    storage: MemoryStorage,
+) -> None:
+    a, b = save(storage, memory("a"), memory("b"))
+    rows = storage.read(lambda session: session.load_numbers([b, 999_999, a]))
+    assert [row.number for row in rows] == [b, a]
+    assert storage.read(lambda session: session.load_numbers([])) == []
+
+
+def test_everything_comes_in_pages_and_includes_the_forgotten(storage: MemoryStorage) -> None:
+    gone = memory("gone")
+    gone.forget()
+    numbers = save(storage, memory("a"), gone, memory("b"))
+    first = storage.read(lambda session: session.everything(after=0, limit=2))
+    rest = storage.read(lambda session: session.everything(after=first[-1].number, limit=2))
+    assert [row.number for row in first + rest] == sorted(numbers)
+    assert selected(storage) == ["a", "b"]
+
+
+def test_settings_of_the_file_are_read_as_last_written(storage: MemoryStorage) -> None:
+    write(storage, lambda session: session.set_meta("key", "first"))
+    write(storage, lambda session: session.set_meta("key", "second"))
+    assert storage.read(lambda session: session.meta("key")) == "second"
+    assert storage.read(lambda session: session.meta("other")) is None
+
+
+def test_the_size_counts_what_is_stored(storage: MemoryStorage) -> None:
+    before = storage.read(lambda session: session.size_bytes())
+    save(storage, *(memory(f"m{i}", "word " * 5000) for i in range(20)))
+    assert storage.read(lambda session: session.size_bytes()) > before
+
+
+# Change numbers
+
+
+def test_change_numbers_rise_with_every_change(storage: MemoryStorage, backend: Any) -> None:
+    seen: list[int] = []
+    for text in ("one", "two", "three"):
+        storage.put(memory("m", text, at=1000 + len(seen)))
+        storage.put(memory(f"other-{text}"))
+        seen += sorted(backend.changes(storage).values())[-2:]
+    assert seen == sorted(set(seen))
+    assert len(seen) == 6
+
+
+def test_state_that_is_known_already_leaves_the_change_number(
+    storage: MemoryStorage, backend: Any
+) -> None:
+    document = memory("m", tags=["a"], importance=0.7, metadata={"k": 1})
+    storage.put(document)
+    before = backend.changes(storage)
+    storage.put(document)
+    assert storage.merge([document.copy()]) == 0
+    assert backend.changes(storage) == before
+
+
+def test_tags_are_counted_most_frequent_first_then_by_name(storage: MemoryStorage) -> None:
+    save(storage, memory("x", tags=["b", "a"]), memory("y", tags=["c", "a"]))
+    assert storage.read(lambda s: s.tag_counts(EVERYTHING)) == [("a", 2), ("b", 1), ("c", 1)]
+
+
+# Access
+
+
+def test_access_counts_grow_per_replica_and_never_fall(storage: MemoryStorage) -> None:
+    (number,) = save(storage, memory("m"))
+    write(storage, lambda session: session.save_access(number, {"r1": 5, "r2": 1}))
+    write(storage, lambda session: session.save_access(number, {"r1": 3, "r3": 2}))
+    assert storage.read(lambda s: s.load("m").access) == {"r1": 5, "r2": 1, "r3": 2}
+    assert [prior.access_count for prior in storage.read(lambda s: s.priors([number]))] == [8]
+
+
+def test_priors_carry_what_recall_weighs(storage: MemoryStorage) -> None:
+    document = memory("m", importance=0.75, confidence=0.25)
+    (number,) = save(storage, document)
+    (prior,) = storage.read(lambda session: session.priors([number, 12_345]))
+    updated = round(document.updated_at.timestamp() * 1e6)
+    assert prior == (number, "m", 0.75, 0.25, 0, updated)
+
+
+# Transactions
+
+
+def test_a_write_that_raises_leaves_nothing(storage: MemoryStorage) -> None:
+    def work(session: Any) -> None:
+        row = memory("m", tags=["a"])
+        session.save(row_of("m", row.state))
+        raise RuntimeError("after the write")
+
+    with pytest.raises(RuntimeError, match="after the write"):
+        write(storage, work)
+    assert selected(storage) == []
+    assert storage.read(lambda s: s.tag_counts(EVERYTHING)) == []
+
+
+def test_a_snapshot_does_not_see_what_is_written_meanwhile(storage: MemoryStorage) -> None:
+    def work(session: Any) -> tuple[int, int]:
+        before = session.count(EVERYTHING)
+        save(storage, memory("m"))
+        return before, session.count(EVERYTHING)
+
+    assert storage.read(work) == (0, 0)
+    assert selected(storage) == ["m"]
+
+
+def test_after_close_reads_and_writes_say_so(storage: MemoryStorage) -> None:
+    storage.close()
+    storage.close()
+    with pytest.raises(StoreClosed):
+        storage.read(lambda session: session.spaces())
+    with pytest.raises(StoreClosed):
+        storage.submit(lambda transaction: transaction)
+
+
+# Forgotten memories
+
+
+def test_a_forgotten_memory_leaves_no_row_in_any_index(
+    storage: MemoryStorage, backend: Any
+) -> None:
+    document = memory("m", "a secret text", tags=["a", "b"], metadata={"k": "secret"})
+    (number,) = save(storage, document)
+    write(storage, lambda s: s.save_access(number, {"r": 3}))
+    space = write(storage, lambda s: s.create_space("f", "model", 4))
+    vector = np.asarray([1, 0, 0, 0], dtype=np.float32)
+    text = codec.text_hash(document.content)
+    assert write(storage, lambda s: s.save_vector(space, number, text, vector))
+    assert set(backend.derived_rows(storage, number).values()) == {0, 1, 2}
+    document.forget()
+    save(storage, document)
+    assert set(backend.derived_rows(storage, number).values()) == {0}
+    assert storage.read(lambda s: s.word_hits(["secret"], EVERYTHING, limit=5, also=[number])) == []
+    assert storage.read(lambda s: s.document_frequency("secret")) == 0
+    assert storage.read(lambda s: s.nearest(space, vector, 5, EVERYTHING)) == []
+    assert storage.read(lambda s: s.pending_count(space)) == 0
+
+
+# Vectors
+
+
+def unit(*values: float) -> Any:
+    vector = np.zeros(4, dtype=np.float32)
+    vector[: len(values)] = values
+    return vector / np.linalg.norm(vector)
+
+
+def embed(storage: MemoryStorage, space: Any, number: int, text: str, vector: Any) -> bool:
+    return write(storage, lambda s: s.save_vector(space, number, codec.text_hash(text), vector))
+
+
+def nearest(storage: MemoryStorage, space: Any, k: int, **conditions: Any) -> list[int]:
+    query = Query(Filter.of(**conditions), NOW_US)
+    return [n for n, _ in storage.read(lambda s: s.nearest(space, unit(1), k, query))]
+
+
+@pytest.fixture
+def space(storage: MemoryStorage) -> Any:
+    return write(storage, lambda session: session.create_space("f1", "model", 4))
+
+
+def pending(storage: MemoryStorage, space: Any) -> list[str]:
+    assert storage.read(lambda s: s.pending_count(space)) == len(storage.pending(space, limit=99))
+    return [memory.id for memory in storage.pending(space, limit=99)]
+
+
+def test_a_vector_is_kept_and_replaced(storage: MemoryStorage, space: Any) -> None:
+    (number,) = save(storage, memory("m", "text"))
+    assert embed(storage, space, number, "text", unit(1))
+    assert embed(storage, space, number, "text", unit(3, 4))
+    assert storage.read(lambda s: s.vector(space, number)).tolist() == unit(3, 4).tolist()
+    found = storage.read(lambda s: s.nearest(space, unit(1), 5, EVERYTHING))
+    assert found == [(number, pytest.approx(0.6, abs=1e-6))]
+    similar = storage.read(lambda s: s.similarities(space, unit(1), [number, 12_345]))
+    assert similar == {number: pytest.approx(0.6, abs=1e-6)}
+
+
+def test_a_changed_text_waits_for_its_vector(storage: MemoryStorage, space: Any) -> None:
+    (number,) = save(storage, memory("m", "text"))
+    assert pending(storage, space) == ["m"]
+    embed(storage, space, number, "text", unit(1))
+    assert pending(storage, space) == []
+    save(storage, memory("m", "text", tags=["new"]))
+    assert pending(storage, space) == []
+    save(storage, memory("m", "other text"))
+    assert pending(storage, space) == ["m"]
+    assert storage.read(lambda s: s.vector(space, number)) is None
+    assert not embed(storage, space, number, "text", unit(1))
+    assert nearest(storage, space, 5) == []
+
+
+def test_a_text_whose_vector_is_known_takes_that(storage: MemoryStorage, space: Any) -> None:
+    first, second = save(storage, memory("a", "same"), memory("b", "another"))
+    embed(storage, space, first, "same", unit(0, 1))
+    save(storage, memory("b", "same"), memory("c", "same"))
+    assert pending(storage, space) == []
+    assert storage.read(lambda s: s.vector(space, second)).tolist() == unit(0, 1).tolist()
+
+
+def test_nearest_gives_k_while_k_match(storage: MemoryStorage, space: Any) -> None:
+    documents = [memory(f"m{i:02}", tags=["rare"] if i >= 57 else []) for i in range(60)]
+    numbers = save(storage, *documents)
+    for i, number in enumerate(numbers):
+        embed(storage, space, number, f"text of m{i:02}", unit(1, i / 10))
+    assert nearest(storage, space, 3, tags_all="rare") == numbers[57:]
+    assert nearest(storage, space, 2) == numbers[:2]
+    assert len(nearest(storage, space, 99)) == 60
+
+
+def test_a_rebuilt_index_gives_the_same_answers(storage: MemoryStorage, space: Any) -> None:
+    for i, number in enumerate(save(storage, *(memory(f"m{i}") for i in range(9)))):
+        embed(storage, space, number, f"text of m{i}", unit(1, i))
+    before = storage.read(lambda s: s.nearest(space, unit(1, 4), 9, EVERYTHING))
+    write(storage, lambda session: session.rebuild_index(space))
+    assert storage.read(lambda s: s.nearest(space, unit(1, 4), 9, EVERYTHING)) == before
+
+
+def test_the_first_space_is_active_and_activating_another_drops_it(
+    storage: MemoryStorage, space: Any
+) -> None:
+    (number,) = save(storage, memory("m", "text"))
+    embed(storage, space, number, "text", unit(1))
+    second = write(storage, lambda session: session.create_space("f2", "model 2", 3))
+    assert (space.active, second.active, pending(storage, second)) == (True, False, ["m"])
+    assert nearest(storage, space, 1) == [number]
+    write(storage, lambda session: session.activate_space(second))
+    assert storage.spaces() == [second._replace(active=True)]
+    third = write(storage, lambda session: session.create_space("f3", "model", 4))
+    write(storage, lambda session: session.drop_space(third))
+    assert [one.fingerprint for one in storage.spaces()] == ["f2"]
+
+
+# Words
+
+
+def hits(storage: MemoryStorage, *words: str, also: tuple[int, ...] = (), limit: int = 9) -> Any:
+    found = storage.read(lambda s: s.word_hits(words, EVERYTHING, limit=limit, also=also))
+    return {hit.number: hit.bm25 for hit in found}
+
+
+def test_words_are_found_folded_and_stemmed_and_rarer_ones_count_more(
+    storage: MemoryStorage,
+) -> None:
+    numbers = save(storage, memory("a", "Running café"), memory("b", "running on"), memory("c"))
+    assert list(hits(storage, "RUN")) == numbers[:2]
+    assert list(hits(storage, "cafe")) == numbers[:1]
+    found = hits(storage, "run", "cafe")
+    assert found[numbers[0]] > found[numbers[1]] > 0
+    assert len(hits(storage, "run", limit=1)) == 1
+    assert set(hits(storage, "run", limit=1, also=tuple(numbers))) == set(numbers[:2])
+    assert storage.read(lambda s: s.document_frequency(s.tokens("Runs")[0])) == 2
+    assert storage.read(lambda s: s.document_count()) == 3
+
+
+@pytest.mark.parametrize(
+    "word",
+    ['"', "'", '"a" OR "b"', "NEAR(a b)", "a*", "^a", "-a", "content:a", "🦋", "...", "é", ""],
+)
+def test_no_query_is_read_as_syntax(storage: MemoryStorage, word: str) -> None:
+    save(storage, memory("m", "something else entirely"))
+    assert hits(storage, word) == {}

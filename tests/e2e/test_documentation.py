@@ -1,0 +1,50 @@
+"""The Python blocks of the README and the docs run as they are printed."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
+# "print(x)  # value" promises the output, unless an ellipsis says it is only a sketch of it.
+_PROMISE = re.compile(r"^\s*print\(.*\)\s+# (.+)$", re.MULTILINE)
+
+
+def blocks() -> list[tuple[str, str]]:
+    return [
+        (f"{page.relative_to(ROOT)}:{text.count(chr(10), 0, match.start()) + 2}", match[1])
+        for page in PAGES
+        for text in [page.read_text()]
+        for match in _BLOCK.finditer(text)
+        if "await" in match[1] or "MemoryStorage" in match[1]
+    ]
+
+
+@pytest.mark.parametrize(("where", "code"), blocks(), ids=[where for where, _ in blocks()])
+def test_a_block_runs_as_printed_and_prints_what_its_comments_say(
+    where: str, code: str, tmp_path: Path
+) -> None:
+    environment = os.environ | {"XDG_DATA_HOME": str(tmp_path / "data"), "PYTHONPATH": str(ROOT)}
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert (0, "") == (ran.returncode, ran.stderr), where
+    promised = [
+        value for value in _PROMISE.findall(code) if "..." not in value and ", all" not in value
+    ]
+    assert [value for value in promised if value not in ran.stdout.splitlines()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
+    missing = [
+        link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()
+    ]
+    assert [] == missing

@@ -1,0 +1,104 @@
+"""The notebooks run from a fresh kernel, offline, and show what they promise."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+SIZE_MAX = 100_000
+
+
+@cache
+def executed(path: Path) -> Any:
+    notebook: Any = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        cell.pop("outputs", None)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+    client = NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    )
+    # Where the package is not installed, the kernel finds it as this process does.
+    environment = dict(os.environ)
+    paths = [str(ROOT), environment.get("PYTHONPATH", "")]
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+    client.execute(env=environment)
+    return notebook
+
+
+def output(notebook: Any, cell_id: str) -> str:
+    (cell,) = [cell for cell in notebook.cells if cell.id == cell_id]
+    shown: list[str] = []
+    for item in cell.outputs:
+        shown.append(item.get("text", ""))
+        shown += item.get("data", {}).values()
+    return "\n".join(shown)
+
+
+@pytest.fixture(scope="module")
+def quickstart() -> Any:
+    return executed(ROOT / "notebooks" / "01_quickstart.ipynb")
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_every_notebook_runs_from_a_fresh_kernel(path: Path):
+    notebook = executed(path)  # a cell that raises makes this raise
+
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+
+
+def test_the_quickstart_finds_the_cat_without_a_shared_word(quickstart: Any):
+    shown = output(quickstart, "recall")
+
+    assert "The cat sleeps on the grey sofa" in shown
+    assert shown.index("The cat sleeps") < shown.index("allergic to shellfish")
+
+
+def test_the_quickstart_shows_memories_and_explanations_as_tables(quickstart: Any):
+    assert "<table" in output(quickstart, "recall")
+    assert "relevance × factor" in output(quickstart, "explain")
+    assert "recomputed exactly: True" in output(quickstart, "recompute")
+
+
+def test_the_quickstart_recalls_under_a_condition(quickstart: Any):
+    assert "Mara travels by train" in output(quickstart, "filter")
+    assert "grey sofa" not in output(quickstart, "filter")
+
+
+def test_the_quickstart_merges_two_replicas_into_equal_ones(quickstart: Any):
+    merged = output(quickstart, "merge")
+    equal = output(quickstart, "equal")
+
+    assert "five at most" in merged
+    assert "birthday" in merged
+    assert "family" in merged
+    assert "equal, byte for byte: True" in equal
+    assert "merging again changes: 0" in equal
+    assert "forgotten on both: True" in equal
+
+
+def test_both_replicas_of_the_quickstart_answer_alike(quickstart: Any):
+    answers = output(quickstart, "same-answer").split("\n")
+
+    assert [line.split("  ", 1)[1] for line in answers if line] == [
+        "Tilde turns nine on 12 April",
+        "Tilde turns nine on 12 April",
+    ]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_a_notebook_is_kept_with_small_outputs_and_without_errors(path: Path):
+    notebook: Any = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+    assert path.stat().st_size <= SIZE_MAX
+    assert any(cell.outputs for cell in code)
+    assert not [o for cell in code for o in cell.outputs if o.output_type == "error"]
+    assert "/tmp/" not in path.read_text(encoding="utf-8")

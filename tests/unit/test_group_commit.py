@@ -1,0 +1,209 @@
+"""Writes that wait together share one commit, and share nothing else."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from typing import Any
+
+import apsw
+import pytest
+
+from chrysalis_memory import MemoryDocument, MemoryStorage
+from chrysalis_memory.errors import StoreBusy
+
+Open = Callable[..., MemoryStorage]
+
+
+def put(memory_id: str) -> Callable[[Any], str]:
+    document = MemoryDocument(memory_id, f"text of {memory_id}")
+    document.add_tag("tag")
+    return lambda transaction: transaction.put(document).id
+
+
+@contextmanager
+def held(storage: MemoryStorage) -> Iterator[None]:
+    """Keep the writing thread inside one write, so that those that follow must wait."""
+    running, release = threading.Event(), threading.Event()
+
+    def hold(_: Any) -> None:
+        running.set()
+        assert release.wait(20)
+
+    future = storage.submit(hold)
+    assert running.wait(20)
+    try:
+        yield
+    finally:
+        release.set()
+    future.result(20)
+
+
+def commits_of(storage: MemoryStorage) -> list[int]:
+    """Return a list that grows by one number with every commit: the pages it wrote to the log."""
+    pages: list[int] = []
+
+    def note(_: apsw.Connection, __: str, written: int) -> int:
+        pages.append(written)
+        return apsw.SQLITE_OK
+
+    storage.submit(lambda t: t.session.connection.set_wal_hook(note)).result(20)
+    return pages
+
+
+def stored(storage: MemoryStorage) -> set[str]:
+    return {memory.id for memory in storage.all()}
+
+
+def test_a_hundred_writes_that_wait_share_few_commits(store: MemoryStorage) -> None:
+    commits = commits_of(store)
+    with held(store):
+        futures = [store.submit(put(f"m{i}")) for i in range(100)]
+    assert [future.result(20) for future in futures] == [f"m{i}" for i in range(100)]
+    assert 1 <= len(commits) <= 20
+    assert store.count() == 100
+
+
+def test_a_write_that_does_not_wait_for_others_is_committed_at_once(store: MemoryStorage) -> None:
+    commits = commits_of(store)
+    for i in range(3):
+        store.submit(put(f"m{i}")).result(20)
+        assert len(commits) == i + 1
+
+
+def test_a_result_is_given_only_after_the_commit(open_store: Open) -> None:
+    storage = open_store()
+    other = apsw.Connection(str(storage.path), flags=apsw.SQLITE_OPEN_READONLY)
+    seen: list[int] = []
+
+    def look(_: Future[str]) -> None:
+        seen.append(other.execute("SELECT count(*) FROM memory").get)
+
+    with held(storage):
+        futures = [storage.submit(put(f"m{i}")) for i in range(5)]
+        for future in futures:
+            future.add_done_callback(look)
+    storage.close()
+    other.close()
+    assert seen == [5] * 5
+
+
+def test_one_write_that_fails_does_not_hurt_those_it_shares_a_commit_with(
+    store: MemoryStorage,
+) -> None:
+    def fail(transaction: Any) -> None:
+        put("half")(transaction)
+        raise RuntimeError("on purpose")
+
+    def fail_in_sqlite(transaction: Any) -> None:
+        put("quarter")(transaction)
+        transaction.session.connection.execute("INSERT INTO tag VALUES ('t', 12345), (NULL, 1)")
+
+    with held(store):
+        first = store.submit(put("first"))
+        failing = [store.submit(fail), store.submit(fail_in_sqlite)]
+        last = store.submit(put("last"))
+    assert (first.result(20), last.result(20)) == ("first", "last")
+    for future in failing:
+        assert future.exception(20) is not None
+    assert stored(store) == {"first", "last"}
+    assert store.statistics().tags == [("tag", 2)]
+
+
+def test_a_write_sees_those_before_it_in_the_same_group(store: MemoryStorage) -> None:
+    store.submit(put("m")).result(20)
+
+    def add(tag: str) -> Callable[[Any], Any]:
+        def work(transaction: Any) -> None:
+            memory = transaction.require("m")
+            memory.add_tag(tag)
+            transaction.put(memory)
+
+        return work
+
+    with held(store):
+        futures = [store.submit(add(f"t{i}")) for i in range(30)]
+    for future in futures:
+        future.result(20)
+    assert len(store.get("m").get_tags()) == 31
+
+
+def test_a_write_cancelled_while_it_waits_is_not_done(store: MemoryStorage) -> None:
+    with held(store):
+        futures = [store.submit(put(f"m{i}")) for i in range(10)]
+        cancelled = [future.cancel() for future in futures[::2]]
+    assert all(cancelled)
+    for future in futures[1::2]:
+        future.result(20)
+    for future in futures[::2]:
+        with pytest.raises(CancelledError):
+            future.result(20)
+    assert stored(store) == {f"m{i}" for i in range(1, 10, 2)}
+
+
+def test_a_write_that_has_begun_cannot_be_cancelled_and_ends_whole(store: MemoryStorage) -> None:
+    running, release = threading.Event(), threading.Event()
+
+    def slow(transaction: Any) -> None:
+        put("a")(transaction)
+        running.set()
+        assert release.wait(20)
+        put("b")(transaction)
+
+    future = store.submit(slow)
+    assert running.wait(20)
+    assert not future.cancel()
+    release.set()
+    future.result(20)
+    assert stored(store) == {"a", "b"}
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_tasks_cancelled_at_any_moment_leave_all_of_a_write_or_nothing(
+    store: MemoryStorage, turns: int
+) -> None:
+    def pair(i: int) -> Callable[[Any], Any]:
+        return lambda transaction: (put(f"{i}-a")(transaction), put(f"{i}-b")(transaction))
+
+    async def write(i: int) -> None:
+        await asyncio.wrap_future(store.submit(pair(i)))
+
+    tasks = [asyncio.create_task(write(i)) for i in range(60)]
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    store.submit(lambda transaction: None).result(20)
+    whole = {memory_id.split("-")[0] for memory_id in stored(store)}
+    assert stored(store) == {f"{i}-{half}" for i in whole for half in "ab"}
+    assert whole.issuperset(str(i) for i in range(1, 60, 2))
+
+
+async def test_a_hundred_tasks_at_once_are_all_durable(open_store: Open) -> None:
+    storage = open_store(synchronous="FULL")
+    commits = commits_of(storage)
+    writes = (asyncio.wrap_future(storage.submit(put(f"m{i}"))) for i in range(100))
+    ids = await asyncio.gather(*writes)
+    assert len(commits) < 100
+    storage.close()
+    assert stored(open_store()) == set(ids)
+    assert len(ids) == 100
+
+
+def test_those_that_wait_fail_together_when_the_lock_cannot_be_had(open_store: Open) -> None:
+    storage = open_store(timeout_seconds=0.05)
+    with held(storage):
+        futures = [storage.submit(put(f"m{i}")) for i in range(5)]
+    for future in futures:
+        future.result(20)
+    other = apsw.Connection(str(storage.path))
+    other.execute("BEGIN IMMEDIATE")
+    futures = [storage.submit(put(f"n{i}")) for i in range(5)]
+    for future in futures:
+        assert isinstance(future.exception(20), StoreBusy)
+    other.execute("ROLLBACK")
+    other.close()
+    assert storage.submit(put("after")).result(20) == "after"
+    assert stored(storage) == {"after", *(f"m{i}" for i in range(5))}
