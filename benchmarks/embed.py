@@ -23,6 +23,12 @@ from embedders import Embedder, resolve
 
 ROOT = Path(__file__).resolve().parent.parent
 
+WORDS = """
+the a of to in we they she he it was is will could meeting river budget garden train doctor
+window letter music kitchen weather because before after without moved found wrote bought forgot
+asked small late new cold quiet seven Thursday Berlin Anna
+"""
+
 FIRST_VECTOR = """
 import asyncio, sys
 from embedders import resolve
@@ -32,52 +38,7 @@ asyncio.run(resolve(sys.argv[1]).embed(["Where did the pet take its nap?"]))
 
 def made_up_texts(count: int) -> list[str]:
     """Texts of 5 to 60 common words, the lengths of remarks and short notes."""
-    words = [
-        "the",
-        "a",
-        "of",
-        "to",
-        "in",
-        "we",
-        "they",
-        "she",
-        "he",
-        "it",
-        "was",
-        "is",
-        "will",
-        "could",
-        "meeting",
-        "river",
-        "budget",
-        "garden",
-        "train",
-        "doctor",
-        "window",
-        "letter",
-        "music",
-        "kitchen",
-        "weather",
-        "because",
-        "before",
-        "after",
-        "without",
-        "moved",
-        "found",
-        "wrote",
-        "bought",
-        "forgot",
-        "asked",
-        "small",
-        "late",
-        "new",
-        "cold",
-        "quiet",
-        "seven",
-        "Thursday",
-        "Berlin",
-        "Anna",
-    ]
+    words = WORDS.split()
     draw = random.Random(1)
     return [" ".join(draw.choices(words, k=draw.randint(5, 60))) for _ in range(count)]
 

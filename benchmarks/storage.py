@@ -16,7 +16,7 @@ from pathlib import Path
 
 import apsw
 
-from chrysalis_memory import MemoryDocument, MemoryStorage
+from chrysalis_memory import AgentMemory, MemoryDocument, MemoryStorage
 
 
 def document(number: int) -> MemoryDocument:
@@ -78,34 +78,23 @@ def puts_and_gets(folder: Path, count: int) -> None:
     connection.close()
 
 
-async def one_at_a_time(storage: MemoryStorage, start: int, count: int) -> None:
-    for number in range(start, start + count):
-        memory = document(number)
-        await asyncio.wrap_future(storage.submit(lambda t, memory=memory: t.put(memory)))
-
-
-async def at_once(storage: MemoryStorage, start: int, count: int) -> None:
-    async def write(number: int) -> None:
-        memory = document(number)
-        await asyncio.wrap_future(storage.submit(lambda t: t.put(memory)))
-
-    await asyncio.gather(*(write(number) for number in range(start, start + count)))
-
-
 async def group_commit(folder: Path, rounds: int) -> None:
-    with MemoryStorage(folder / "group.db", "benchmark") as storage:
-        ratios, singly, together = [], [], []
+    async with AgentMemory("benchmark", path=folder / "group.db", embedder="hashing:8") as memory:
+        ids = await memory.learn_many([document(number).content for number in range(100)])
+        singly, together = [], []
         for number in range(rounds):
             start = time.perf_counter()
-            await one_at_a_time(storage, number * 200, 100)
+            for memory_id in ids:
+                await memory.update(memory_id, importance=number / rounds)
             middle = time.perf_counter()
-            await at_once(storage, number * 200 + 100, 100)
-            end = time.perf_counter()
+            await asyncio.gather(
+                *(memory.update(memory_id, confidence=number / rounds) for memory_id in ids)
+            )
             singly.append(middle - start)
-            together.append(end - middle)
-            ratios.append((middle - start) / (end - middle))
+            together.append(time.perf_counter() - middle)
+        ratios = [alone / shared for alone, shared in zip(singly, together, strict=True)]
         print(
-            f"{'100 writes, FULL':34} at once {100 / statistics.median(together):8,.0f}/s   "
+            f"{'100 durable updates':34} at once {100 / statistics.median(together):8,.0f}/s   "
             f"one at a time {100 / statistics.median(singly):8,.0f}/s   "
             f"ratio {statistics.median(ratios):5.2f}   (at least 5)"
         )

@@ -1,11 +1,11 @@
 """The front door: an agent's memory."""
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self, Unpack
+from typing import Any, Self, Unpack
 
 from chrysalis_memory import learning, query_text, transfer, wire
+from chrysalis_memory.codec import shown
 from chrysalis_memory.config import AgentMemoryConfig, default_path
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
@@ -13,14 +13,12 @@ from chrysalis_memory.errors import InvalidValue, StoreClosed
 from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.query import Conditions, Filter
 from chrysalis_memory.recall import Recollection, Weights
-from chrysalis_memory.running import Running
+from chrysalis_memory.running import Mode, Running
 from chrysalis_memory.search import SearchRequest
-from chrysalis_memory.storage import MemoryStorage, StoreStatistics, check_limit, check_number
+from chrysalis_memory.storage import MemoryStorage, StoreStatistics
 from chrysalis_memory.transaction import Transaction
 from embedders.base import Embedder
 from embedders.resolve import as_embedder
-
-Mode = Literal["hybrid", "semantic", "keyword"]
 
 K_MAX = 1000
 
@@ -247,22 +245,27 @@ class AgentMemory:
 
         Raises:
             InvalidValue: an empty query, a ``k`` or a condition that is refused.
-            EmbedderUnavailable: the query cannot be embedded now; ``mode="keyword"`` still works.
+            EmbedderUnavailable: the query cannot be embedded now and ``mode="semantic"`` asks for
+                meaning alone.
+
+        Warns:
+            DegradedRecall: the query cannot be embedded now; what is returned was found by its
+                words alone, and its explanation has no similarity.
         """
         text = wire.check_content(query)
-        if check_limit(k, what="k") > K_MAX:
+        if wire.check_limit(k, what="k") > K_MAX:
             raise InvalidValue(f"k is at most {K_MAX}, got {k}")
         if mode not in ("hybrid", "semantic", "keyword"):
-            raise InvalidValue(f"mode is 'hybrid', 'semantic' or 'keyword', got {mode!r}")
-        if min_score is not None and not math.isfinite(check_number(min_score, what="min_score")):
-            raise InvalidValue(f"min_score must be finite, got {min_score!r}")
+            raise InvalidValue(f"mode is 'hybrid', 'semantic' or 'keyword', got {shown(mode)}")
+        if weights is not None and not isinstance(weights, Weights):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"weights must be Weights(...), got {shown(weights)}")
+        if min_score is not None:
+            wire.check_number(min_score, what="min_score")
         wanted = Filter.of(**conditions)
         running = self._open
 
         async def attempt() -> list[Recollection]:
-            vector, fingerprint = (None, "")
-            if mode != "keyword":
-                vector, fingerprint = await running.query_vector(text)
+            vector, fingerprint = await running.query_vector(text, mode)
             request = SearchRequest(
                 vector=vector,
                 fingerprint=fingerprint,
@@ -292,7 +295,7 @@ class AgentMemory:
         Raises:
             InvalidValue: a limit below 1 or a condition that is refused.
         """
-        check_limit(limit, what="limit")
+        wire.check_limit(limit, what="limit")
         wanted = Filter.of(**conditions)
         running = await self._settled()
         return await running.in_thread(

@@ -22,6 +22,7 @@ _packb: Callable[..., bytes] = cast("Any", msgpack).packb
 _unpackb: Callable[..., Any] = cast("Any", msgpack).unpackb
 
 JSON_DEPTH_MAX = 32
+_SHOWN_MAX = 80
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -33,7 +34,23 @@ def canonical_json(value: Any) -> str:
             UTF-8 cannot hold, nesting deeper than 32, or a type JSON does not have.
     """
     _check_json(value, depth=0)
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return json_text(value)
+
+
+def json_text(value: Any) -> str:
+    """Return the canonical JSON of a value whose parts were checked before."""
+    return json.dumps(
+        value, sort_keys=True, ensure_ascii=False, separators=(",", ":"), default=dict
+    )
+
+
+def shown(value: Any) -> str:
+    """Return ``repr(value)`` for an error message, shortened, whatever the value is."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to print integers of thousands of digits
+        text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "a value"
+    return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
 
 
 def _check_json(value: Any, *, depth: int) -> None:
@@ -57,9 +74,9 @@ def _check_leaf(value: object) -> None:
         check_text(value, what="JSON string")
     elif isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
-            raise InvalidValue(f"integer {value} does not fit in 64 bits; store it as a string")
+            raise InvalidValue(f"{shown(value)} does not fit in 64 bits; store it as a string")
     elif not isinstance(value, float):
-        raise InvalidValue(f"{type(value).__name__} is not a JSON type: {value!r}")
+        raise InvalidValue(f"{type(value).__name__} is not a JSON type: {shown(value)}")
     elif not math.isfinite(value):
         raise InvalidValue(f"{value} is not a JSON number; use null or leave it out")
 
@@ -71,7 +88,7 @@ def check_text(value: object, *, what: str) -> str:
         InvalidValue: not a string, a lone surrogate, or a NUL character.
     """
     if not isinstance(value, str):
-        raise InvalidValue(f"{what} must be a string, got {type(value).__name__}: {value!r}")
+        raise InvalidValue(f"{what} must be a string, got {type(value).__name__}: {shown(value)}")
     if "\0" in value:
         raise InvalidValue(f"{what} holds a NUL character (U+0000), which databases cannot store")
     if not value.isascii():

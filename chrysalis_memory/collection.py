@@ -117,7 +117,7 @@ class MemoryCollection:
     def to_json(self) -> str:
         """Return canonical JSON: the list of whole documents by id."""
         documents = [wire.to_plain(memory.id, memory.state) for memory in self.states()]
-        return codec.canonical_json(documents)
+        return codec.json_text(documents)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, instance_id: str | None = None) -> Self:

@@ -7,8 +7,10 @@ from typing import Any, Self, TypeVar
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory import state as states
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt import kernel, orset
 from chrysalis_memory.crdt.clock import SYSTEM_CLOCK, HybridLogicalClock
+from chrysalis_memory.crdt.gcounter import GCounter
 from chrysalis_memory.crdt.lww_register import Register
 from chrysalis_memory.crdt.score_register import check_score, score
 from chrysalis_memory.errors import DocumentMismatch, InvalidValue, MemoryForgotten
@@ -69,8 +71,6 @@ class MemoryDocument:
             clock={self._writer: 1},
         )
 
-    # Reading
-
     @property
     def state(self) -> State:
         """The immutable merged state behind this handle."""
@@ -109,7 +109,8 @@ class MemoryDocument:
     @property
     def expires_at(self) -> datetime | None:
         """When it stops being found; ``None`` for never."""
-        return wire.moment(_value(self._state.expires_at, None))
+        expiry: int | None = _value(self._state.expires_at, None)
+        return None if expiry is None else wire.moment(expiry)
 
     @property
     def archived(self) -> bool:
@@ -130,12 +131,12 @@ class MemoryDocument:
     @property
     def created_at(self) -> datetime | None:
         """When it was first written; ``None`` for a forgotten memory."""
-        return wire.moment(self._state.created[0] or None)
+        return wire.moment(self._state.created[0]) if self._state.alive else None
 
     @property
     def updated_at(self) -> datetime | None:
         """The greatest stamp in the document; ``None`` for a forgotten memory."""
-        return wire.moment(states.greatest_stamp(self._state) or None)
+        return wire.moment(states.greatest_stamp(self._state)) if self._state.alive else None
 
     @property
     def version(self) -> int:
@@ -179,8 +180,6 @@ class MemoryDocument:
         """Return the number of writes known of each writer."""
         return dict(self._state.clock)
 
-    # Changing
-
     def set_content(self, content: str, writer: str | None = None) -> None:
         """Replace the text."""
         self._set("content", wire.check_content(content), writer)
@@ -212,6 +211,8 @@ class MemoryDocument:
 
     def set_metadata(self, values: Mapping[str, Any], writer: str | None = None) -> None:
         """Write metadata keys, each a register of its own; ``None`` removes a key."""
+        if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"metadata maps keys to JSON values, got {shown(values)}")
         frozen = {wire.check_name(k, what="metadata key"): codec.canonical_json(v)
                   for k, v in values.items()}  # fmt: skip
         name, stamp = self._next_write(writer)
@@ -254,13 +255,9 @@ class MemoryDocument:
     def record_access(self, instance: str, count: int = 1) -> None:
         """Count uses of the memory by ``instance``."""
         self._require_alive()
-        if type(count) is not int or count < 1:
-            raise InvalidValue(f"an access count grows by a positive integer, got {count!r}")
-        wire.check_name(instance, what="instance")
-        known = self._state.access
-        self._state = self._state._replace(
-            access=known | {instance: known.get(instance, 0) + count}
-        )
+        counter = GCounter(self._state.access)
+        counter.increment(wire.check_name(instance, what="instance"), count)
+        self._state = self._state._replace(access=counter.to_dict())
 
     def forget(self) -> None:
         """Drop everything but the id: beats concurrent edits, and no old copy undoes it."""
@@ -268,12 +265,16 @@ class MemoryDocument:
         self._state = states.tombstone(self._state.life + 1)
 
     def revived(self, life: int) -> Self:
-        """Return this document as the next life of one that was forgotten with ``life``."""
+        """Return this document as the next life of one that was forgotten with ``life``.
+
+        Raises:
+            InvalidValue: ``life`` is not that of a forgotten memory.
+        """
+        if type(life) is not int or life < 2 or life % 2:
+            raise InvalidValue(f"a forgotten memory has an even life, got {shown(life)}")
         revived = self.copy()
         revived._state = self._state._replace(life=max(self._state.life, life + 1))
         return revived
-
-    # Merging and copying
 
     def copy(self) -> Self:
         """Return an independent handle on the same state."""
@@ -285,14 +286,13 @@ class MemoryDocument:
         Raises:
             DocumentMismatch: the ids differ.
         """
+        # Written out, because merging what is already equal must cost next to nothing.
         merged = _new(MemoryDocument)
         merged.id = self.id
         merged._clock = self._clock
         merged._writer = self._writer
-        merged._state = (
-            self._state if self._state is other._state and self.id == other.id
-            else self._joined(other)
-        )  # fmt: skip
+        shared = self._state is other._state and self.id == other.id
+        merged._state = self._state if shared else self._joined(other)
         return merged
 
     def merge_into(self, other: "MemoryDocument") -> None:
@@ -308,11 +308,9 @@ class MemoryDocument:
             raise DocumentMismatch(f"{self.id!r} and {other.id!r} are different memories")
         return states.join(self._state, other._state)
 
-    # Encoding
-
     def to_json(self) -> str:
         """Return the whole state as canonical JSON."""
-        return codec.canonical_json(wire.to_plain(self.id, self._state))
+        return codec.json_text(wire.to_plain(self.id, self._state))
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -362,8 +360,6 @@ class MemoryDocument:
         text = self.content if len(self.content) <= 60 else self.content[:57] + "..."
         return f"MemoryDocument(id={self.id!r}, content={text!r}, tags={self.get_tags()!r})"
 
-    # The one way every change is made
-
     def _require_alive(self) -> None:
         if not self._state.alive:
             raise MemoryForgotten(self.id)
@@ -391,6 +387,8 @@ class MemoryDocument:
         wire.check_name(element, what=field)
         name, _ = self._next_write(None)
         known: frozenset[str] = getattr(self._state, field)
+        if len(known) >= wire.ELEMENTS_MAX:
+            raise InvalidValue(f"{field} of {self.id!r} already has {len(known):,} elements")
         if element not in known:
             self._apply(name, **{field: known | {element}})
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
 
 Vector = NDArray[np.float32]
@@ -47,7 +48,11 @@ class Embedding:
         if (text is None) == (text_hash is None):
             raise InvalidValue("an embedding needs text= or text_hash=, and only one of them")
         self.model = codec.check_text(model, what="model")
-        self.text_hash = codec.text_hash(text) if text_hash is None else text_hash  # type: ignore[arg-type]
+        if text_hash is None:
+            text_hash = codec.text_hash(codec.check_text(text, what="text"))
+        if not isinstance(text_hash, bytes) or len(text_hash) != 16:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidValue(f"text_hash is 16 bytes, got {shown(text_hash)}")
+        self.text_hash = text_hash
         self.vector = unit_vector(vector)
 
     @property
@@ -86,9 +91,10 @@ def unit_vector(values: Sequence[float] | NDArray[Any]) -> Vector:
         raise InvalidValue(f"a vector is a list of numbers: {error}") from error
     if vector.ndim != 1 or not len(vector):
         raise InvalidValue(f"a vector has one dimension and is not empty, got shape {vector.shape}")
-    norm = float(np.linalg.norm(vector))
-    if not np.isfinite(norm) or norm == 0.0:
+    largest = float(np.abs(vector).max())
+    if not np.isfinite(largest) or largest == 0.0:
         raise InvalidValue("a vector must be finite and not all zero")
-    unit = (vector / norm).astype(np.float32)
+    scaled = vector / largest  # squares of very large or small components leave float64
+    unit = (scaled / np.linalg.norm(scaled)).astype(np.float32)
     unit.flags.writeable = False
     return unit

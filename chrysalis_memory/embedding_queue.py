@@ -7,8 +7,8 @@ from typing import Protocol, TypeVar
 
 from chrysalis_memory.embedding import Embedding, Vector
 from chrysalis_memory.errors import ChrysalisError, EmbeddingSpaceMismatch, StoreBusy
-from chrysalis_memory.search import check_space
-from chrysalis_memory.storage import MemoryStorage, Pending, Space, active_space
+from chrysalis_memory.search import active_space, check_space
+from chrysalis_memory.storage import MemoryStorage, Pending, Space
 from embedders.base import Embedder
 from embedders.errors import EmbedderUnavailable
 

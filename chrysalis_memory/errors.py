@@ -16,7 +16,7 @@
         ├── NewerSchema                the file was written by a newer version
         └── EmbeddingSpaceMismatch     the file's vectors were made by another embedder
 
-``InvalidValue`` is also a ``ValueError``, ``MemoryNotFound`` also a ``KeyError``, so code that
+``DegradedRecall`` is a warning, not an error. ``InvalidValue`` is also a ``ValueError``, ``MemoryNotFound`` also a ``KeyError``, so code that
 knows nothing of this package still catches what it expects.
 """
 
@@ -24,6 +24,7 @@ from embedders.errors import ChrysalisError, EmbedderError
 
 __all__ = [
     "ChrysalisError",
+    "DegradedRecall",
     "DocumentMismatch",
     "EmbedderError",
     "EmbeddingSpaceMismatch",
@@ -95,3 +96,7 @@ class NewerSchema(StorageError):
 
 class EmbeddingSpaceMismatch(StorageError):
     """The file's vectors were made by another embedder than the one given."""
+
+
+class DegradedRecall(UserWarning):
+    """Recall could not embed its query and went by words alone."""

@@ -1,11 +1,19 @@
 """What it means to learn and to change a memory, inside one transaction."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import count
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StrictBool,
+    ValidationError,
+)
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.document import MemoryDocument
@@ -14,7 +22,7 @@ from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import MemoryType, Name, Names, Namespace, Score
 from chrysalis_memory.transaction import Transaction
 
-Content = Annotated[str, AfterValidator(wire.check_content)]
+Content = Annotated[str, BeforeValidator(wire.check_content)]
 
 
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -56,12 +64,12 @@ class NewMemory(_Options):
     metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] = {}
     episode: Name | None = None
     """The conversation or log it is a part of; its turns are events and never joined."""
-    position: Annotated[int | None, AfterValidator(wire.check_position)] = None
+    position: Annotated[int | None, BeforeValidator(wire.check_position)] = None
     related: Names = ()
     parents: Names = ()
     evidence: Names = ()
     expires_at: AwareDatetime | None = None
-    unique: bool = False
+    unique: StrictBool = False
     """Take a random id: a derived one lets somebody who guesses the text confirm the guess."""
 
     def derived_id(self, attempt: int = 0) -> str:
@@ -89,7 +97,7 @@ class MemoryChange(_Options):
     parents: Names = ()
     evidence: Names = ()
     expires_at: AwareDatetime | None = None
-    archived: bool | None = None
+    archived: StrictBool | None = None
 
     def apply(self, memory: MemoryDocument) -> None:
         """Write the changes to a document; values it already has are not written again."""
@@ -102,13 +110,14 @@ class MemoryChange(_Options):
             value = getattr(self, name)
             if value is not None and value != getattr(memory, name):
                 write(value)
-        if self.importance is not None:
+        state = memory.state
+        # A score that was never set reads as its default, and setting it to that is a change.
+        if self.importance not in (None, memory.get_importance() if state.importance else None):
             memory.set_importance(self.importance)
-        if self.confidence is not None:
+        if self.confidence not in (None, memory.get_confidence() if state.confidence else None):
             memory.set_confidence(self.confidence)
-        if self.metadata:
-            memory.set_metadata(self.metadata)
-        if "expires_at" in self.model_fields_set:
+        _write_metadata(memory, self.metadata)
+        if "expires_at" in self.model_fields_set and self.expires_at != memory.expires_at:
             memory.set_expires_at(self.expires_at)
         for tag in self.remove_tags:
             memory.remove_tag(tag)
@@ -131,7 +140,7 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
         _write_first(memory, new)
     else:
         memory = known
-        _join(memory, new)
+        _join(memory, new, now=transaction.now())
     transaction.put(memory, embedding)
     return memory_id
 
@@ -167,7 +176,7 @@ def _write_first(memory: MemoryDocument, new: NewMemory) -> None:
     _add_all(memory, new.tags, new.related, new.parents, new.evidence)
 
 
-def _join(memory: MemoryDocument, new: NewMemory) -> None:
+def _join(memory: MemoryDocument, new: NewMemory, *, now: datetime) -> None:
     if new.content != memory.content:
         memory.set_content(new.content)
     if new.memory_type is not None and new.memory_type != memory.memory_type:
@@ -176,14 +185,24 @@ def _join(memory: MemoryDocument, new: NewMemory) -> None:
         memory.set_importance(new.importance)
     if new.confidence is not None and new.confidence > memory.get_confidence():
         memory.set_confidence(new.confidence)
-    if any(memory.metadata.get(key) != value for key, value in new.metadata.items()):
-        memory.set_metadata(new.metadata)
-    expired = memory.expires_at is not None and memory.expires_at <= datetime.now(UTC)
-    if new.expires_at is not None or expired:
+    _write_metadata(memory, new.metadata)
+    expired = memory.expires_at is not None and memory.expires_at <= now
+    if new.expires_at != memory.expires_at and (new.expires_at is not None or expired):
         memory.set_expires_at(new.expires_at)
     if memory.archived:
         memory.set_archived(False)
     _add_all(memory, new.tags, new.related, new.parents, new.evidence)
+
+
+def _write_metadata(memory: MemoryDocument, metadata: dict[str, Any]) -> None:
+    known = memory.metadata
+    changed = {
+        key: value
+        for key, value in metadata.items()
+        if codec.canonical_json(known.get(key)) != codec.canonical_json(value)
+    }
+    if changed:
+        memory.set_metadata(changed)
 
 
 def _add_all(

@@ -5,16 +5,17 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, cast
 
 from pydantic import (
-    AfterValidator,
     AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
+    StrictBool,
     ValidationError,
 )
 
 from chrysalis_memory import codec, wire
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt.score_register import check_score
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import InvalidValue
@@ -86,11 +87,11 @@ def _checked_condition(key: str, operator: str, operand: Any) -> Condition:
         raise ValueError(f"metadata operator {operator!r} is unknown; use {' '.join(OPERATORS)}")
     codec.canonical_json(operand)
     if operator in ("$in", "$nin") and not isinstance(operand, list | tuple):
-        raise ValueError(f"{operator} takes a list, got {operand!r}")
+        raise ValueError(f"{operator} takes a list, got {shown(operand)}")
     if operator == "$exists" and not isinstance(operand, bool):
-        raise ValueError(f"$exists takes True or False, got {operand!r}")
+        raise ValueError(f"$exists takes True or False, got {shown(operand)}")
     if operator in _COMPARISONS and scalar(operand).kind not in ("number", "string"):
-        raise ValueError(f"{operator} compares numbers or strings, got {operand!r}")
+        raise ValueError(f"{operator} compares numbers or strings, got {shown(operand)}")
     return Condition(wire.check_name(key, what="metadata key"), operator, operand)
 
 
@@ -110,12 +111,12 @@ def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-Name = Annotated[str, AfterValidator(lambda value: wire.check_name(value, what="name"))]
+Name = Annotated[str, BeforeValidator(lambda value: wire.check_name(value, what="name"))]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_one_or_many)]
-MemoryType = Annotated[str, AfterValidator(wire.check_memory_type)]
+MemoryType = Annotated[str, BeforeValidator(wire.check_memory_type)]
 MemoryTypes = Annotated[tuple[MemoryType, ...], BeforeValidator(_one_or_many)]
 Score = Annotated[float, BeforeValidator(check_score)]
-Namespace = Annotated[str, AfterValidator(wire.check_namespace)]
+Namespace = Annotated[str, BeforeValidator(wire.check_namespace)]
 
 
 class Filter(BaseModel):
@@ -146,8 +147,8 @@ class Filter(BaseModel):
     created_before: AwareDatetime | None = None
     updated_from: AwareDatetime | None = None
     updated_before: AwareDatetime | None = None
-    include_archived: bool = False
-    include_expired: bool = False
+    include_archived: StrictBool = False
+    include_expired: StrictBool = False
 
     @classmethod
     def of(cls, **conditions: Any) -> Self:

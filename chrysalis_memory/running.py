@@ -2,17 +2,19 @@
 
 import asyncio
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from chrysalis_memory import query_text, recall
 from chrysalis_memory.config import AgentMemoryConfig
+from chrysalis_memory.deliveries import Deliveries
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
-from chrysalis_memory.errors import EmbeddingSpaceMismatch, StorageError
+from chrysalis_memory.errors import DegradedRecall, EmbeddingSpaceMismatch, StorageError
 from chrysalis_memory.recall import Explanation, Recollection, Weights
 from chrysalis_memory.search import Candidate, SearchRequest
 from chrysalis_memory.storage import MemoryStorage, Session
@@ -21,6 +23,7 @@ from embedders.base import Embedder
 from embedders.errors import EmbedderUnavailable
 
 T = TypeVar("T")
+Mode = Literal["hybrid", "semantic", "keyword"]
 
 _READERS = 4
 _SETTLE_SECONDS = 0.2
@@ -39,6 +42,7 @@ class Running:
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="chrysalis-reader")
         self._storage: MemoryStorage | None = None
         self._queue: EmbeddingQueue | None = None
+        self._deliveries = Deliveries(asyncio.get_running_loop())
         self._tasks: list[asyncio.Task[None]] = []
         self._uses: Counter[str] = Counter()
 
@@ -102,25 +106,31 @@ class Running:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction on the store's writing thread."""
-        return await asyncio.wrap_future(self.storage.submit(work))
+        return await self._deliveries.wrap(self.storage.submit(work))
 
     # Recall
 
-    async def query_vector(self, text: str) -> tuple[Vector, str]:
-        """Embed a query, and name its space. The text is embedded without names that are common.
+    async def query_vector(self, text: str, mode: Mode) -> tuple[Vector | None, str]:
+        """Embed a query as ``mode`` asks, and name its space.
 
-        A name that is everywhere says nothing, but draws a small sentence model towards every
-        memory that holds it; the word index still looks for it.
+        The text is embedded without names that are common: a name that is everywhere says nothing,
+        but draws a small sentence model towards every memory that holds it. The word index still
+        looks for it.
         """
+        if mode == "keyword":
+            return None, ""
         names = query_text.names(text)
         if names:
             text = query_text.without(text, await self.in_thread(lambda: self._common(names)))
         try:
             return await self.queue.embed_query(text)
         except EmbedderUnavailable as error:
-            raise EmbedderUnavailable(
-                f"{error}; recall(..., mode='keyword') finds memories by their words meanwhile"
-            ) from error
+            if mode == "semantic":
+                raise
+            message = f"recall goes by words alone, the query cannot be embedded now: {error}"
+            logger.warning(message)
+            warnings.warn(message, DegradedRecall, stacklevel=2)
+            return None, ""
 
     def _common(self, names: Sequence[str]) -> list[str]:
         def work(session: Session) -> list[str]:
@@ -180,7 +190,7 @@ class Running:
             return
         uses, self._uses = self._uses, Counter()
         replica = self.storage.replica
-        written = asyncio.wrap_future(
+        written = self._deliveries.wrap(
             self.storage.submit(lambda transaction: transaction.count_access(uses, replica))
         )
         written.add_done_callback(lambda done: self._keep_unwritten(done, uses))
@@ -195,16 +205,16 @@ class Running:
 
         Reading never waits for another process that writes; then the counts show up later.
         """
-        flush = asyncio.ensure_future(self.flush_access())
-        done, _ = await asyncio.wait([flush], timeout=_SETTLE_SECONDS)
-        for task in done:
-            if (error := task.exception()) is not None:
-                logger.warning("use counts will be written later: %s", error)
+        flush = asyncio.ensure_future(self._try_flush())
+        await asyncio.wait([flush], timeout=_SETTLE_SECONDS)
+
+    async def _try_flush(self) -> None:
+        try:
+            await self.flush_access()
+        except StorageError as error:
+            logger.warning("use counts will be written later: %s", error)
 
     async def _flush(self) -> None:
         while True:
             await asyncio.sleep(self._config.access_flush_seconds)
-            try:
-                await self.flush_access()
-            except StorageError as error:
-                logger.warning("use counts will be written later: %s", error)
+            await self._try_flush()

@@ -103,3 +103,8 @@ def check_space(space: Space | None, fingerprint: str) -> None:
             f"{fingerprint!r}; open it with the former, or embed all anew: "
             "chrysalis reindex, or on_embedder_change='reindex'"
         )
+
+
+def active_space(session: Session) -> Space | None:
+    """Return the space that recall searches."""
+    return next((space for space in session.spaces() if space.active), None)

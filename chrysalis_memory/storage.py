@@ -16,7 +16,7 @@ from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
 from chrysalis_memory.query import Filter, Order, Query
-from chrysalis_memory.search import Candidate, SearchRequest, find_candidates
+from chrysalis_memory.search import Candidate, SearchRequest, active_space, find_candidates
 from chrysalis_memory.transaction import Transaction, document_of
 
 __all__ = [
@@ -25,9 +25,6 @@ __all__ = [
     "Session",
     "Space",
     "StoreStatistics",
-    "active_space",
-    "check_limit",
-    "check_number",
 ]
 
 T = TypeVar("T")
@@ -209,7 +206,7 @@ class MemoryStorage:
             InvalidValue: a limit below 1.
         """
         if limit is not None:
-            check_limit(limit, what="limit")
+            wire.check_limit(limit, what="limit")
         query = self.query(wanted)
         rows = self.read(lambda session: session.select(query, order, limit))
         return [document_of(stored, self.instance, self.clock) for stored in rows]
@@ -367,33 +364,6 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"MemoryStorage({str(self.path)!r}, {self.instance!r})"
-
-
-def active_space(session: Session) -> Space | None:
-    """Return the space that recall searches."""
-    return next((space for space in session.spaces() if space.active), None)
-
-
-def check_limit(value: object, *, what: str) -> int:
-    """Return ``value`` if it is an integer of 1 or more.
-
-    Raises:
-        InvalidValue: anything else.
-    """
-    if type(value) is not int or value < 1:
-        raise InvalidValue(f"{what} must be an integer of 1 or more, got {value!r}")
-    return value
-
-
-def check_number(value: object, *, what: str) -> float:
-    """Return ``value`` if it is a number.
-
-    Raises:
-        InvalidValue: anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InvalidValue(f"{what} must be a number, got {value!r}")
-    return value
 
 
 def _name_replica(transaction: Transaction) -> str:

@@ -2,8 +2,10 @@
 
 import uuid
 from collections.abc import Mapping
+from datetime import datetime
 
 from chrysalis_memory import state as states
+from chrysalis_memory import wire
 from chrysalis_memory.backends.base import MemoryRow, Session, Space, StoredMemory
 from chrysalis_memory.codec import digest
 from chrysalis_memory.crdt import vector_clock
@@ -37,6 +39,10 @@ class Transaction:
     def new_document(self, memory_id: str, content: str, memory_type: str | None) -> MemoryDocument:
         """Return a document that is not stored yet, written by this store's writer."""
         return MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
+
+    def now(self) -> datetime:
+        """Return the moment, by the store's clock."""
+        return wire.moment(self._clock.wall_us())
 
     def new_id(self) -> str:
         """Return a random id."""

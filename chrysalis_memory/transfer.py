@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from chrysalis_memory.document import MemoryDocument
-from chrysalis_memory.errors import InvalidDocument, InvalidValue
+from chrysalis_memory.errors import InvalidDocument, InvalidValue, StorageError
 from chrysalis_memory.storage import MemoryStorage
 
 _BATCH = 500
@@ -15,6 +15,9 @@ def export(storage: MemoryStorage, path: Path) -> int:
     """Write every document to ``path``; return how many.
 
     The file appears whole or not at all: it is written beside its place and then moved there.
+
+    Raises:
+        StorageError: the file cannot be written.
     """
     partial = path.with_name(path.name + ".partial")
     written = 0
@@ -24,6 +27,8 @@ def export(storage: MemoryStorage, path: Path) -> int:
                 file.write(document.to_json() + "\n")
                 written += 1
         partial.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot export to {str(path)!r}: {error}") from error
     finally:
         partial.unlink(missing_ok=True)
     return written

@@ -5,11 +5,13 @@ The JSON form names each field; the byte form is the canonical encoding of
 an unknown field must be a register ``[stamp, writer, value]``; it is kept, merged and passed on.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt import gset, kernel, lww_register, orset, vector_clock
 from chrysalis_memory.crdt.clock import STAMP_MAX, check_stamp
 from chrysalis_memory.crdt.lww_register import Register
@@ -90,7 +92,7 @@ def check_memory_type(value: object) -> str:
     """
     if value not in MEMORY_TYPES:
         raise InvalidValue(
-            f"memory_type {value!r} is unknown; use one of {', '.join(MEMORY_TYPES)}"
+            f"memory_type {shown(value)} is unknown; use one of {', '.join(MEMORY_TYPES)}"
         )
     return str(value)
 
@@ -98,7 +100,7 @@ def check_memory_type(value: object) -> str:
 def check_position(value: object) -> int | None:
     """Return ``value`` if it can be a place in an episode: an integer below 2**53, or ``None``."""
     if value is not None and (type(value) is not int or not 0 <= value < 2**53):
-        raise InvalidValue(f"position must be an integer of 0 or more, got {value!r}")
+        raise InvalidValue(f"position must be an integer of 0 or more, got {shown(value)}")
     return value
 
 
@@ -110,14 +112,37 @@ def check_episode(value: object) -> str | None:
 def check_expiry(value: object) -> int | None:
     """Return ``value`` if it is microseconds before the year 10000, or ``None`` for never."""
     if value is not None and (type(value) is not int or not 0 <= value < STAMP_MAX):
-        raise InvalidValue(f"expires_at must be microseconds since 1970, got {value!r}")
+        raise InvalidValue(f"expires_at must be microseconds since 1970, got {shown(value)}")
     return value
 
 
 def check_archived(value: object) -> bool:
     """Return ``value`` if it is a boolean."""
     if not isinstance(value, bool):
-        raise InvalidValue(f"archived must be True or False, got {value!r}")
+        raise InvalidValue(f"archived must be True or False, got {shown(value)}")
+    return value
+
+
+def check_limit(value: object, *, what: str) -> int:
+    """Return ``value`` if it is an integer of 1 or more.
+
+    Raises:
+        InvalidValue: anything else.
+    """
+    if type(value) is not int or value < 1:
+        raise InvalidValue(f"{what} must be an integer of 1 or more, got {shown(value)}")
+    return value
+
+
+def check_number(value: object, *, what: str) -> float:
+    """Return ``value`` if it is a finite number.
+
+    Raises:
+        InvalidValue: anything else.
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not math.isfinite(value):
+        raise InvalidValue(f"{what} must be a finite number, got {shown(value)}")
     return value
 
 
@@ -128,15 +153,15 @@ def microseconds(moment: datetime) -> int:
         InvalidValue: not a datetime with a time zone.
     """
     if not isinstance(moment, datetime) or moment.tzinfo is None:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidValue(f"a moment needs a time zone, as datetime.now(UTC) has; got {moment!r}")
+        raise InvalidValue(
+            f"a moment needs a time zone, as datetime.now(UTC) has; got {shown(moment)}"
+        )
     delta = moment - datetime(1970, 1, 1, tzinfo=UTC)
     return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
 
 
-def moment(stamp: int | None) -> datetime | None:
-    """Return microseconds since 1970 as a moment in UTC; ``None`` stays ``None``."""
-    if stamp is None:
-        return None
+def moment(stamp: int) -> datetime:
+    """Return microseconds since 1970 as a moment in UTC."""
     seconds, micros = divmod(stamp, 1_000_000)
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
@@ -170,17 +195,10 @@ def to_plain(memory_id: str, state: State) -> dict[str, Any]:
         if getattr(state, name):
             plain[name] = sorted(getattr(state, name))
     if state.metadata:
-        plain["metadata"] = {key: _thawed(register) for key, register in state.metadata.items()}
-    return plain | {name: _thawed(register) for name, register in state.extra.items()}
-
-
-def _thawed(register: Register) -> list[Any]:
-    return [register[0], register[1], codec.parse_json(register[2])]
-
-
-def _frozen(register: object) -> Register:
-    stamp, writer, value = lww_register.check_register(register)
-    return stamp, writer, codec.canonical_json(value)
+        plain["metadata"] = {
+            key: lww_register.thawed(register) for key, register in state.metadata.items()
+        }
+    return plain | {name: lww_register.thawed(register) for name, register in state.extra.items()}
 
 
 _KNOWN = {"format", "id", *State._fields} - {"extra"}
@@ -212,15 +230,13 @@ def _from_fields(fields: Mapping[str, Any]) -> tuple[str, State]:
     memory_id = check_name(fields.get("id"), what="id")
     life = fields.get("life")
     if type(life) is not int or not 0 < life < LIFE_MAX:
-        raise InvalidValue(f"life must be a positive integer, got {life!r}")
+        raise InvalidValue(f"life must be a positive integer, got {shown(life)}")
     if life % 2 == 0:
         return memory_id, tombstone(life)
-    metadata = _checked_map(fields.get("metadata", {}), what="metadata")
-    check_metadata_size(metadata)
     checked: dict[str, Any] = {
         "life": life,
         "created": _checked_created(fields.get("created")),
-        "metadata": metadata,
+        "metadata": _checked_map(fields.get("metadata", {}), what="metadata"),
         "tags": orset.check_elements(fields.get("tags", {})),
         "extra": _checked_map({k: v for k, v in fields.items() if k not in _KNOWN}, what="field"),
     }
@@ -240,7 +256,7 @@ def _from_fields(fields: Mapping[str, Any]) -> tuple[str, State]:
 
 def _checked_created(created: object) -> tuple[int, str]:
     if not isinstance(created, list | tuple) or len(cast("list[Any]", created)) != 2:
-        raise InvalidValue(f"created is [stamp, source], got {created!r}")
+        raise InvalidValue(f"created is [stamp, source], got {shown(created)}")
     stamp, source = cast("list[Any]", created)
     return check_stamp(stamp), check_name(source, what="source_instance")
 
@@ -254,13 +270,18 @@ def _checked_register(name: str, register: object) -> Register | None:
 
 def _checked_map(registers: object, *, what: str) -> dict[str, Register]:
     if not isinstance(registers, Mapping):
-        raise InvalidValue(f"{what} maps a key to [stamp, writer, value], got {registers!r}")
+        raise InvalidValue(f"{what} maps a key to [stamp, writer, value], got {shown(registers)}")
     items = cast("Mapping[Any, Any]", registers).items()
-    return {check_name(key, what=f"{what} key"): _frozen(register) for key, register in items}
+    return {
+        check_name(key, what=f"{what} key"): lww_register.frozen(register)
+        for key, register in items
+    }
 
 
 def check_metadata_size(metadata: Mapping[str, Register]) -> None:
-    """Refuse metadata that is larger than 64 KiB in all.
+    """Refuse to write metadata that is larger than 64 KiB in all.
+
+    Not asked of a merge: what several writers wrote within the limit is kept.
 
     Raises:
         InvalidValue: over the limit.
@@ -274,8 +295,8 @@ def check_metadata_size(metadata: Mapping[str, Register]) -> None:
 
 
 def _checked_elements(elements: object, *, what: str) -> gset.Elements:
-    if not isinstance(elements, list | tuple) or len(elements) > ELEMENTS_MAX:  # pyright: ignore[reportUnknownArgumentType]
-        raise InvalidValue(f"{what} is a list of at most {ELEMENTS_MAX:,} strings")
+    if not isinstance(elements, list | tuple):
+        raise InvalidValue(f"{what} is a list of strings, got {shown(elements)}")
     return frozenset(check_name(element, what=what) for element in cast("list[Any]", elements))
 
 
@@ -295,6 +316,8 @@ def from_bytes(data: bytes) -> tuple[str, State]:
             _thaw_in_place(cast("dict[str, Any]", registers))
     if not isinstance(extra, dict):
         raise InvalidDocument(f"fields of newer versions are a map, got {extra!r}")
+    if known := _KNOWN.intersection(cast("dict[str, Any]", extra)):
+        raise InvalidDocument(f"{sorted(known)} are no fields of a newer version")
     return from_plain(fields | cast("dict[str, Any]", extra))
 
 
@@ -302,6 +325,6 @@ def _thaw_in_place(registers: dict[str, Any]) -> None:
     for key, register in registers.items():
         match register:
             case (_, _, str()):
-                registers[key] = _thawed(cast("Register", register))
+                registers[key] = lww_register.thawed(cast("Register", register))
             case _:
-                raise InvalidDocument(f"{key!r} holds {register!r}, not [stamp, writer, JSON text]")
+                raise InvalidDocument(f"{key!r} holds {shown(register)}, no [stamp, writer, JSON]")

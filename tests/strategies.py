@@ -9,13 +9,18 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from hypothesis import note, settings
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 
 from chrysalis_memory import HybridLogicalClock, MemoryDocument
 
-LAWS = settings(deadline=None, derandomize=True, max_examples=200)
-"""The same examples on every run and no time limit per example: a failure is never chance."""
+LAWS = settings(
+    deadline=None,
+    derandomize=True,
+    max_examples=200,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+"""The same examples on every run and no time limits: a failure is never chance."""
 
 MEMORY_ID = "memory"
 REPLICAS = (0, 1, 2)

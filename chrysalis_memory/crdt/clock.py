@@ -4,10 +4,14 @@ import threading
 import time
 from collections.abc import Callable
 
+from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
 
 STAMP_MAX = 253_402_300_800_000_000
 """Stamps are positive and below this, the year 10000, where calendars of most languages end."""
+
+DRIFT_US = 5 * 60 * 1_000_000
+"""How far replicas' clocks may differ by default: 5 minutes."""
 
 
 def system_wall_us() -> int:
@@ -23,7 +27,7 @@ def check_stamp(stamp: object) -> int:
     """
     if type(stamp) is not int or not 0 < stamp < STAMP_MAX:
         raise InvalidValue(
-            f"a time stamp is an integer of microseconds from 1 to the year 9999, got {stamp!r}"
+            f"a stamp is an integer of microseconds from 1 to the year 9999, got {shown(stamp)}"
         )
     return stamp
 
@@ -36,25 +40,38 @@ class HybridLogicalClock:
 
     Args:
         wall_us: Reads the wall clock, in microseconds since 1970.
+        drift_us: How far ahead of the wall clock an observed stamp may be; default 5 minutes.
     """
 
-    __slots__ = ("_last", "_lock", "wall_us")
+    __slots__ = ("_drift_us", "_last", "_lock", "wall_us")
 
-    def __init__(self, wall_us: Callable[[], int] = system_wall_us) -> None:
+    def __init__(
+        self, wall_us: Callable[[], int] = system_wall_us, *, drift_us: int = DRIFT_US
+    ) -> None:
         self.wall_us = wall_us
+        self._drift_us = drift_us
         self._last = 0
         self._lock = threading.Lock()
 
     def now(self, *, above: int = 0) -> int:
-        """Return a stamp greater than every earlier one, every observed one, and ``above``."""
+        """Return a stamp greater than every earlier one, every observed one, and ``above``.
+
+        Raises:
+            InvalidValue: the wall clock or ``above`` is past the year 9999.
+        """
         with self._lock:
-            self._last = max(self.wall_us(), self._last + 1, above + 1)
+            self._last = check_stamp(max(self.wall_us(), self._last + 1, above + 1))
             return self._last
 
     def observe(self, stamp: int) -> None:
-        """Make every later stamp greater than ``stamp``, one read from another replica."""
+        """Make every later stamp greater than ``stamp``, one read from another replica.
+
+        A stamp further ahead of the wall clock than the drift bound is not followed: one replica
+        with a wrong clock would drag all others into its future.
+        """
         with self._lock:
-            self._last = max(self._last, stamp)
+            if stamp <= self.wall_us() + self._drift_us:
+                self._last = max(self._last, stamp)
 
 
 SYSTEM_CLOCK = HybridLogicalClock()

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from chrysalis_memory import codec
-from chrysalis_memory.crdt.vector_clock import Counts, check_counts, join
+from chrysalis_memory.codec import shown
+from chrysalis_memory.crdt.vector_clock import COUNT_MAX, Counts, check_counts, join
 from chrysalis_memory.errors import InvalidValue
 
 
@@ -24,7 +25,7 @@ class GCounter:
     __slots__ = ("_counts",)
 
     def __init__(self, counts: Mapping[str, int] | None = None) -> None:
-        self._counts: Counts = check_counts(counts or {})
+        self._counts: Counts = check_counts({} if counts is None else counts)
 
     def increment(self, replica: str, amount: int = 1) -> int:
         """Add ``amount`` to the count of ``replica`` and return that count.
@@ -33,10 +34,11 @@ class GCounter:
             InvalidValue: an amount that is not a positive integer, or an unusable replica name.
         """
         codec.check_text(replica, what="replica name")
-        if type(amount) is not int or amount < 1:
-            raise InvalidValue(f"a counter grows by a positive integer, got {amount!r}")
-        self._counts[replica] = self._counts.get(replica, 0) + amount
-        return self._counts[replica]
+        known = self._counts.get(replica, 0)
+        if type(amount) is not int or not 0 < amount < COUNT_MAX - known:
+            raise InvalidValue(f"a counter grows by a positive integer, got {shown(amount)}")
+        self._counts[replica] = known + amount
+        return known + amount
 
     @property
     def value(self) -> int:
@@ -55,7 +57,7 @@ class GCounter:
 
     def to_json(self) -> str:
         """Return canonical JSON."""
-        return codec.canonical_json(self._counts)
+        return codec.json_text(self._counts)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -65,7 +67,7 @@ class GCounter:
             InvalidDocument: not JSON.
             InvalidValue: JSON of another shape.
         """
-        return cls(codec.parse_json(text))
+        return cls(check_counts(codec.parse_json(text)))
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes: equal counters give equal bytes."""
@@ -74,7 +76,7 @@ class GCounter:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Read what :meth:`to_bytes` wrote; raises as :meth:`from_json` does."""
-        return cls(codec.unpack(data))
+        return cls(check_counts(codec.unpack(data)))
 
     def __eq__(self, other: object) -> bool:
         return self._counts == other._counts if isinstance(other, GCounter) else NotImplemented

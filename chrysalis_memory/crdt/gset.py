@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
 
 Elements = frozenset[str]
@@ -81,7 +82,7 @@ class GSet:
 
     def to_json(self) -> str:
         """Return canonical JSON: the sorted list of elements."""
-        return codec.canonical_json(sorted(self._elements))
+        return codec.json_text(sorted(self._elements))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -122,5 +123,5 @@ class GSet:
 
 def _checked(elements: object) -> Iterable[str]:
     if not isinstance(elements, list | tuple):
-        raise InvalidValue(f"a grow-only set is a list of strings, got {elements!r}")
+        raise InvalidValue(f"a grow-only set is a list of strings, got {shown(elements)}")
     return elements  # pyright: ignore[reportUnknownVariableType]

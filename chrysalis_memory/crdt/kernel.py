@@ -13,6 +13,7 @@ writer name, or a document written blindly under a known id, lose nothing.
 from typing import Any, cast
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt.clock import STAMP_MAX
 from chrysalis_memory.errors import InvalidValue
 
@@ -83,14 +84,16 @@ def check_entries(entries: object) -> Entries:
         InvalidValue: another shape, a stamp out of range, a value that is not in [0, 1].
     """
     if not isinstance(entries, dict):
-        raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {entries!r}")
+        raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {shown(entries)}")
     checked: Entries = {}
     for writer, entry in cast("dict[object, Any]", entries).items():
         if not isinstance(entry, list | tuple) or len(cast("list[Any]", entry)) != 3:
-            raise InvalidValue(f"entries map a writer to [stamp, value, cleared], got {entry!r}")
+            raise InvalidValue(
+                f"entries map a writer to [stamp, value, cleared], got {shown(entry)}"
+            )
         stamp, value, cleared = cast("list[Any]", entry)
         if not (_is_stamp(stamp) and _is_stamp(cleared) and _is_score(value)):
-            raise InvalidValue(f"{entry!r} of writer {writer!r} is no [stamp, value, cleared]")
+            raise InvalidValue(f"{shown(entry)} of writer {writer!r} is no [stamp, value, cleared]")
         name = codec.check_text(writer, what="writer")
         checked[name] = _join_entry((stamp, value + 0.0, cleared), (NO_STAMP, 0.0, NO_STAMP))
     return checked

@@ -3,6 +3,7 @@
 from typing import Any, Self, cast
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt.clock import SYSTEM_CLOCK, HybridLogicalClock, check_stamp
 from chrysalis_memory.errors import InvalidValue
 
@@ -50,10 +51,27 @@ def check_register(register: object) -> Register:
         InvalidValue: not a triple, an unusable stamp, writer or value.
     """
     if not isinstance(register, list | tuple) or len(cast("list[Any]", register)) != 3:
-        raise InvalidValue(f"a register is [timestamp, writer, value], got {register!r}")
+        raise InvalidValue(f"a register is [timestamp, writer, value], got {shown(register)}")
     stamp, writer, value = cast("list[Any]", register)
     codec.canonical_json(value)
     return check_stamp(stamp), codec.check_text(writer, what="writer"), value
+
+
+def frozen(register: object) -> Register:
+    """Return a checked register whose value is held as canonical JSON text.
+
+    Text cannot be changed from outside, and compares without Python's ``1 == True``.
+
+    Raises:
+        InvalidValue: as :func:`check_register`.
+    """
+    stamp, writer, value = check_register(register)
+    return stamp, writer, codec.canonical_json(value)
+
+
+def thawed(register: Register) -> list[Any]:
+    """Return ``[timestamp, writer, value]`` of a frozen register."""
+    return [register[0], register[1], codec.parse_json(register[2])]
 
 
 class LWWRegister:
@@ -95,18 +113,18 @@ class LWWRegister:
         Raises:
             InvalidValue: NaN, another value JSON cannot hold, or an unusable writer or stamp.
         """
-        frozen = codec.parse_json(codec.canonical_json(value))
+        text = codec.canonical_json(value)
         codec.check_text(writer, what="writer")
         if timestamp is None:
             stamp = self._clock.now(above=self.timestamp)
         else:
-            stamp = max(check_stamp(timestamp), self.timestamp + 1)
-        self._register = (stamp, writer, frozen)
+            stamp = check_stamp(max(check_stamp(timestamp), self.timestamp + 1))
+        self._register = (stamp, writer, text)
 
     @property
     def value(self) -> Any:
-        """The value, or ``None`` when never written."""
-        return None if self._register is None else self._register[2]
+        """The value, a fresh copy; ``None`` when never written."""
+        return None if self._register is None else codec.parse_json(self._register[2])
 
     def get(self) -> Any:
         """Return :attr:`value`."""
@@ -130,7 +148,7 @@ class LWWRegister:
 
     def to_json(self) -> str:
         """Return canonical JSON: ``[timestamp, writer, value]`` or ``null``."""
-        return codec.canonical_json(self._register)
+        return codec.json_text(None if self._register is None else thawed(self._register))
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -142,7 +160,7 @@ class LWWRegister:
         """
         restored = cls()
         state = codec.parse_json(text)
-        restored._register = None if state is None else check_register(state)
+        restored._register = None if state is None else frozen(state)
         return restored
 
     def to_bytes(self) -> bytes:

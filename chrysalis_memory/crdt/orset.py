@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Self
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt import kernel
 from chrysalis_memory.crdt.clock import SYSTEM_CLOCK, HybridLogicalClock, check_stamp
 from chrysalis_memory.errors import InvalidValue
@@ -60,7 +61,7 @@ def check_elements(elements: object) -> Elements:
         InvalidValue: another shape or a value out of range.
     """
     if not isinstance(elements, dict):
-        raise InvalidValue(f"set elements map a name to entries by writer, got {elements!r}")
+        raise InvalidValue(f"set elements map a name to entries by writer, got {shown(elements)}")
     return {
         codec.check_text(element, what="set element"): kernel.check_entries(entries)  # pyright: ignore[reportUnknownArgumentType]
         for element, entries in elements.items()  # pyright: ignore[reportUnknownVariableType]
@@ -107,7 +108,7 @@ class ORSet:
         if timestamp is None:
             stamp = self._clock.now(above=above)
         else:
-            stamp = max(check_stamp(timestamp), above + 1)
+            stamp = check_stamp(max(check_stamp(timestamp), above + 1))
         self._elements = added(self._elements, element, name, stamp)
 
     def remove(self, element: str) -> None:
@@ -126,7 +127,7 @@ class ORSet:
 
     def to_json(self) -> str:
         """Return canonical JSON of the whole state."""
-        return codec.canonical_json(self._elements)
+        return codec.json_text(self._elements)
 
     @classmethod
     def from_json(cls, text: str, *, writer: str = "local") -> Self:

@@ -3,6 +3,7 @@
 from typing import Any, Self
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt import kernel
 from chrysalis_memory.crdt.clock import SYSTEM_CLOCK, HybridLogicalClock, check_stamp
 from chrysalis_memory.errors import InvalidValue
@@ -18,7 +19,7 @@ def check_score(value: object, *, what: str = "score") -> float:
         InvalidValue: not a number, NaN, or outside [0, 1].
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-        raise InvalidValue(f"{what} must be a number from 0 to 1, got {value!r}")
+        raise InvalidValue(f"{what} must be a number from 0 to 1, got {shown(value)}")
     return value + 0.0
 
 
@@ -65,7 +66,7 @@ class ScoreRegister:
         if timestamp is None:
             stamp = self._clock.now(above=above)
         else:
-            stamp = max(check_stamp(timestamp), above + 1)
+            stamp = check_stamp(max(check_stamp(timestamp), above + 1))
         self._entries = kernel.write(self._entries, writer, stamp, checked)
 
     @property
@@ -85,7 +86,7 @@ class ScoreRegister:
 
     def to_json(self) -> str:
         """Return canonical JSON of the whole state."""
-        return codec.canonical_json(self._entries)
+        return codec.json_text(self._entries)
 
     @classmethod
     def from_json(cls, text: str) -> Self:

@@ -4,7 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from chrysalis_memory import codec
+from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
+
+COUNT_MAX = 2**62
+"""Counts stay below this, so that sums of a few replicas fit 64 bits."""
 
 Counts = dict[str, int]
 """Replica or writer to a count above zero; treated as immutable once shared."""
@@ -30,12 +34,14 @@ def check_counts(counts: object) -> Counts:
         InvalidValue: another shape or another value.
     """
     if not isinstance(counts, Mapping):
-        raise InvalidValue(f"counts map a name to an integer, got {counts!r}")
+        raise InvalidValue(f"counts map a name to an integer, got {shown(counts)}")
     checked: Counts = {}
     for name, count in counts.items():  # pyright: ignore[reportUnknownVariableType]
         codec.check_text(name, what="replica name")  # pyright: ignore[reportUnknownArgumentType]
-        if type(count) is not int or not 0 < count < 2**62:  # pyright: ignore[reportUnknownArgumentType]
-            raise InvalidValue(f"the count of {name!r} must be a positive integer, got {count!r}")
+        if type(count) is not int or not 0 < count < COUNT_MAX:  # pyright: ignore[reportUnknownArgumentType]
+            raise InvalidValue(
+                f"the count of {name!r} must be a positive integer, got {shown(count)}"
+            )
         checked[name] = count
     return checked
 
@@ -53,7 +59,7 @@ class VectorClock:
     __slots__ = ("_counts",)
 
     def __init__(self, counts: Mapping[str, int] | None = None) -> None:
-        self._counts = check_counts(counts or {})
+        self._counts = check_counts({} if counts is None else counts)
 
     def tick(self, replica: str) -> int:
         """Count one more event of ``replica`` and return its new count."""
@@ -86,7 +92,7 @@ class VectorClock:
 
     def to_json(self) -> str:
         """Return canonical JSON."""
-        return codec.canonical_json(self._counts)
+        return codec.json_text(self._counts)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -96,7 +102,7 @@ class VectorClock:
             InvalidDocument: not JSON.
             InvalidValue: JSON of another shape.
         """
-        return cls(codec.parse_json(text))
+        return cls(check_counts(codec.parse_json(text)))
 
     def to_bytes(self) -> bytes:
         """Return canonical bytes: equal clocks give equal bytes."""
@@ -105,7 +111,7 @@ class VectorClock:
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
         """Read what :meth:`to_bytes` wrote; raises as :meth:`from_json` does."""
-        return cls(codec.unpack(data))
+        return cls(check_counts(codec.unpack(data)))
 
     def __eq__(self, other: object) -> bool:
         return self._counts == other._counts if isinstance(other, VectorClock) else NotImplemented

@@ -45,7 +45,7 @@ async def run(console: Console, folder: Path | None = None) -> None:
             await _recall(console, laptop)
             await _use(console, laptop)
             await show_replicas(console, laptop, phone)
-        console.print(f"\n{time.perf_counter() - started:.1f} s in all, no network.", style="dim")
+        console.print(f"\n{time.perf_counter() - started:.1f} s in all.", style="dim")
 
 
 async def _learn(console: Console, memory: AgentMemory) -> None:

@@ -35,7 +35,7 @@ def test_a_block_runs_as_printed_and_prints_what_its_comments_say(
         [sys.executable, "-c", code],
         cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
-    assert (0, "") == (ran.returncode, ran.stderr), where
+    assert (ran.returncode, ran.stderr) == (0, ""), where
     promised = [
         value for value in _PROMISE.findall(code) if "..." not in value and ", all" not in value
     ]
@@ -47,4 +47,4 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
     missing = [
         link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()
     ]
-    assert [] == missing
+    assert missing == []

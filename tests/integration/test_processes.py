@@ -1,12 +1,18 @@
 """Several processes share one file: every write of each is kept, and nobody sees half of one."""
 
+import asyncio
 import subprocess
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
+import apsw
 import pytest
 
-from chrysalis_memory import MemoryStorage
+from chrysalis_memory import AgentMemory, MemoryStorage
+
+Start = Callable[..., Awaitable[AgentMemory]]
 
 PREAMBLE = """
 import sys
@@ -23,6 +29,10 @@ def start(script: str, path: Path, name: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def texts(found: Any) -> list[str]:
+    return [memory.content for memory in found]
 
 
 def finish(process: "subprocess.Popen[str]") -> str:
@@ -117,3 +127,26 @@ def test_reading_goes_on_while_another_process_writes(tmp_path: Path) -> None:
         finish(process)
         mine.result(60)
         assert {memory.id for memory in storage.all()} == {"mine", "theirs"}
+
+
+async def test_two_instances_share_one_file(start_agent: Start) -> None:
+    ada, bob = await start_agent("ada"), await start_agent("bob")
+    learning = (one.learn(f"{one.agent_id} {i}") for i in range(20) for one in (ada, bob))
+    ids = await asyncio.gather(*learning)
+    assert len(set(ids)) == await ada.count() == await bob.count() == 40
+    assert texts(await ada.recall("bob 7", k=1)) == ["bob 7"]
+    await ada.forget(ids[0])
+    assert await bob.get(ids[0]) is None
+
+
+async def test_reading_does_not_wait_for_another_process_that_writes(start_agent: Start) -> None:
+    agent = await start_agent(timeout_seconds=0.05)
+    memory_id = await agent.learn("tea")
+    await agent.recall("tea")
+    other = apsw.Connection(str(agent.storage.path))
+    other.execute("BEGIN IMMEDIATE")
+    assert (await agent.get(memory_id)).content == "tea"
+    assert texts(await agent.recent()) == texts(await agent.recall("tea")) == ["tea"]
+    other.execute("ROLLBACK")
+    other.close()
+    assert (await agent.get(memory_id)).get_access_count() == 2

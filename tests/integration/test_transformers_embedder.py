@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from embedders import EmbedderError, InvalidText, ModelNotFound, NotPrepared
 from embedders.minilm import MiniLMEmbedder
+
+if TYPE_CHECKING:
+    from embedders.transformers import TransformersEmbedder
 
 pytestmark = pytest.mark.integration
 
@@ -35,13 +39,13 @@ def folder() -> Path:
 
 
 @pytest.fixture(scope="module")
-def original(folder: Path):
+def original(folder: Path) -> TransformersEmbedder:
     from embedders.transformers import TransformersEmbedder
 
     return TransformersEmbedder(str(folder), device="cpu", batch_size=2, local_files_only=True)
 
 
-async def test_the_bundled_model_agrees_with_the_original(original) -> None:
+async def test_the_bundled_model_agrees_with_the_original(original: TransformersEmbedder) -> None:
     expected = await original.embed(TEXTS)
     bundled = MiniLMEmbedder()
     actual = await bundled.embed(TEXTS)
@@ -50,7 +54,9 @@ async def test_the_bundled_model_agrees_with_the_original(original) -> None:
     assert 0.99 < float((expected * actual).sum(axis=1).min())
 
 
-async def test_rows_are_unit_vectors_in_the_order_of_the_texts(original) -> None:
+async def test_rows_are_unit_vectors_in_the_order_of_the_texts(
+    original: TransformersEmbedder,
+) -> None:
     together = await original.embed(TEXTS)
     alone = np.concatenate([await original.embed([text]) for text in TEXTS])
 
@@ -60,11 +66,13 @@ async def test_rows_are_unit_vectors_in_the_order_of_the_texts(original) -> None
     np.testing.assert_allclose(np.ones(len(TEXTS)), np.linalg.norm(together, axis=1), atol=1e-5)
 
 
-async def test_no_texts_give_no_rows_of_the_right_length(original) -> None:
+async def test_no_texts_give_no_rows_of_the_right_length(original: TransformersEmbedder) -> None:
     assert (await original.embed([])).shape == (0, 384)
 
 
-async def test_a_change_at_the_end_of_a_long_text_changes_its_vector(original) -> None:
+async def test_a_change_at_the_end_of_a_long_text_changes_its_vector(
+    original: TransformersEmbedder,
+) -> None:
     await original.prepare()
     assert original.max_tokens == 256
     words = ["river", "stone", "garden"] * 500
@@ -94,7 +102,9 @@ async def test_more_dimensions_than_the_model_has_are_refused(folder: Path) -> N
         await embedder.prepare()
 
 
-async def test_the_prompts_of_the_model_are_used_and_name_the_space(original, folder: Path) -> None:
+async def test_the_prompts_of_the_model_are_used_and_name_the_space(
+    original: TransformersEmbedder, folder: Path
+) -> None:
     from embedders.transformers import TransformersEmbedder
 
     prompted = TransformersEmbedder(str(folder), local_files_only=True)
@@ -111,7 +121,9 @@ async def test_the_prompts_of_the_model_are_used_and_name_the_space(original, fo
     assert float((document * query).sum()) < 0.99
 
 
-async def test_the_fingerprint_is_that_of_the_weights(original, folder: Path) -> None:
+async def test_the_fingerprint_is_that_of_the_weights(
+    original: TransformersEmbedder, folder: Path
+) -> None:
     from embedders.transformers import TransformersEmbedder
 
     other = TransformersEmbedder(str(folder), local_files_only=True)
@@ -125,7 +137,7 @@ async def test_the_fingerprint_is_that_of_the_weights(original, folder: Path) ->
     assert original.fingerprint == other.fingerprint == before
 
 
-async def test_an_empty_text_is_refused(original) -> None:
+async def test_an_empty_text_is_refused(original: TransformersEmbedder) -> None:
     with pytest.raises(InvalidText):
         await original.embed([""])
 

@@ -1,6 +1,7 @@
 """The notebooks run from a fresh kernel, offline, and show what they promise."""
 
 import os
+import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def executed(path: Path) -> Any:
     environment = dict(os.environ)
     paths = [str(ROOT), environment.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
-    client.execute(env=environment)
+    with tempfile.TemporaryDirectory() as profile:
+        client.execute(env=environment | {"IPYTHONDIR": profile})
     return notebook
 
 

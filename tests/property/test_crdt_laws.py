@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import LAWS, WALLS, Subject, clock_at, subject_changes, subject_states
 
 from chrysalis_memory import (
     GCounter,
@@ -20,7 +21,6 @@ from chrysalis_memory import (
     VectorClock,
 )
 from chrysalis_memory.errors import InvalidValue
-from strategies import LAWS, WALLS, Subject, clock_at, subject_changes, subject_states
 
 
 def calls(method, *argument_tuples):
@@ -62,7 +62,7 @@ every_type = pytest.mark.parametrize("subject", SUBJECTS.values(), ids=SUBJECTS)
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_every_merge_order_of_three_states_gives_the_same_value(subject, data):
     a, b, c = data.draw(subject_states(subject))[-3:] or [subject.new()] * 3
@@ -73,7 +73,7 @@ def test_every_merge_order_of_three_states_gives_the_same_value(subject, data):
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_merging_what_is_known_already_changes_nothing(subject, data):
     reached = data.draw(subject_states(subject))
@@ -86,7 +86,7 @@ def test_merging_what_is_known_already_changes_nothing(subject, data):
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_every_change_only_adds_to_what_is_known(subject, data):
     before = data.draw(subject_states(subject))[-1]
@@ -98,7 +98,7 @@ def test_every_change_only_adds_to_what_is_known(subject, data):
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_merge_and_later_changes_leave_its_inputs_alone(subject, data):
     a, b = data.draw(subject_states(subject))[-2:]
@@ -110,7 +110,7 @@ def test_merge_and_later_changes_leave_its_inputs_alone(subject, data):
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_json_and_bytes_give_back_every_state(subject, data):
     kind = subject.new
@@ -122,7 +122,7 @@ def test_json_and_bytes_give_back_every_state(subject, data):
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_states_are_equal_exactly_when_their_bytes_are(subject, data):
     reached = data.draw(subject_states(subject))[-8:]
@@ -132,7 +132,7 @@ def test_states_are_equal_exactly_when_their_bytes_are(subject, data):
 
 
 @every_type
-@settings(LAWS, max_examples=120)
+@settings(LAWS, max_examples=80)
 @given(data=st.data())
 def test_what_a_type_can_read_but_did_not_write_is_refused_or_read_whole(subject, data):
     plain = data.draw(

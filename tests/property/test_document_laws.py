@@ -5,9 +5,6 @@ from itertools import combinations, permutations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from chrysalis_memory import MemoryDocument
-from chrysalis_memory import state as states
 from strategies import (
     LAWS,
     MEMORY_ID,
@@ -21,6 +18,9 @@ from strategies import (
     living_steps,
     opened,
 )
+
+from chrysalis_memory import MemoryDocument
+from chrysalis_memory import state as states
 
 scores = st.sampled_from((0.0, 0.25, 0.5, 0.75, 1.0))
 walls = st.sampled_from(WALLS)

@@ -6,12 +6,9 @@ from functools import reduce
 import pytest
 from strategies import clock_at
 
-from chrysalis_memory import HybridLogicalClock, MemoryDocument
-from chrysalis_memory.crdt.clock import STAMP_MAX
+from chrysalis_memory import MemoryDocument
 from chrysalis_memory.errors import (
-    ChrysalisError,
     DocumentMismatch,
-    InvalidDocument,
     InvalidValue,
     MemoryForgotten,
 )
@@ -63,29 +60,27 @@ def test_a_blind_write_under_the_same_id_gives_both_tags_and_the_latest_text():
 # Reading
 
 
+READS = {
+    "memory_type": "semantic", "namespace": "", "episode": None, "position": None,
+    "expires_at": None, "archived": False, "metadata": {}, "is_forgotten": False,
+    "get_tags": [], "get_related": [], "get_parents": [], "get_evidence": [],
+    "get_importance": 0.5, "get_confidence": 0.5, "get_access_count": 0,
+}  # fmt: skip
+"""What a new document answers, by property or method."""
+
+
+def reads(memory):
+    found = {name: getattr(memory, name) for name in READS}
+    return {name: value() if callable(value) else value for name, value in found.items()}
+
+
 def test_a_new_document_has_the_documented_defaults():
     memory = MemoryDocument(content="text")
+    assert READS == reads(memory)
+    assert {"unknown": 1} == memory.get_vector_clock()
+    assert "unknown" == memory.source_instance
     assert 32 == len(memory.id)
     assert memory.id != MemoryDocument(content="text").id
-    assert ("semantic", "unknown", "") == (
-        memory.memory_type,
-        memory.source_instance,
-        memory.namespace,
-    )
-    assert (None, None, None) == (memory.episode, memory.position, memory.expires_at)
-    assert (0.5, 0.5, 0) == (
-        memory.get_importance(),
-        memory.get_confidence(),
-        memory.get_access_count(),
-    )
-    assert ([], [], [], []) == (
-        memory.get_tags(),
-        memory.get_related(),
-        memory.get_parents(),
-        memory.get_evidence(),
-    )
-    assert ({}, False, False) == (memory.metadata, memory.archived, memory.is_forgotten)
-    assert ({"unknown": 1}, 1) == (memory.get_vector_clock(), memory.version)
 
 
 def test_every_field_reads_back_what_was_set():
@@ -105,24 +100,14 @@ def test_every_field_reads_back_what_was_set():
     memory.add_evidence("e")
     memory.record_access("laptop", 2)
     memory.record_access("server")
-    assert ("new text", "procedural", "user/ann") == (
-        memory.content,
-        memory.memory_type,
-        memory.namespace,
-    )
-    assert ("talk", 3, moment, True) == (
-        memory.episode,
-        memory.position,
-        memory.expires_at,
-        memory.archived,
-    )
-    assert {"a": "ü", "b": [1, {"c": None}]} == memory.metadata
-    assert (["r1", "r2"], ["p"], ["e"]) == (
-        memory.get_related(),
-        memory.get_parents(),
-        memory.get_evidence(),
-    )
-    assert (1.0, 3) == (memory.get_confidence(), memory.get_access_count())
+    expected = READS | {
+        "memory_type": "procedural", "namespace": "user/ann", "episode": "talk", "position": 3,
+        "expires_at": moment, "archived": True, "metadata": {"a": "ü", "b": [1, {"c": None}]},
+        "get_related": ["r1", "r2"], "get_parents": ["p"], "get_evidence": ["e"],
+        "get_confidence": 1.0, "get_access_count": 3,
+    }  # fmt: skip
+    assert expected == reads(memory)
+    assert "new text" == memory.content
     assert memory == MemoryDocument.from_json(memory.to_json())
     assert memory == MemoryDocument.from_bytes(memory.to_bytes())
 
@@ -137,21 +122,7 @@ def test_what_was_set_can_be_unset():
     memory.set_expires_at(None)
     memory.set_namespace("")
     memory.set_metadata({"a": None})
-    assert (None, None, None, "", {"b": 2}) == (
-        memory.episode,
-        memory.position,
-        memory.expires_at,
-        memory.namespace,
-        memory.metadata,
-    )
-
-
-def test_the_content_hash_follows_the_text():
-    memory = document(content="one")
-    before = memory.content_hash
-    memory.set_content("two")
-    assert (32, before) == (len(before), document(content="one").content_hash)
-    assert before != memory.content_hash == document(content="two").content_hash
+    assert READS | {"metadata": {"b": 2}} == reads(memory)
 
 
 def test_times_come_from_the_stamps_in_the_document():
@@ -177,15 +148,6 @@ def test_every_change_is_stamped_above_all_stamps_in_the_document():
     assert EPOCH + timedelta(microseconds=5_001) == memory.updated_at
 
 
-def test_a_writer_named_in_the_call_writes_instead_of_the_source():
-    memory = document(writer="ann")
-    memory.set_content("by bob", "bob")
-    memory.set_importance(0.9, "bob")
-    memory.add_tag("red", "cid")
-    assert {"ann": 1, "bob": 2, "cid": 1} == memory.get_vector_clock()
-    assert "ann" == memory.source_instance
-
-
 # Merging
 
 
@@ -206,30 +168,12 @@ def test_a_tag_added_elsewhere_meanwhile_survives_a_remove():
     assert ["red"] == both_ways(memory, other).get_tags()
 
 
-def test_removing_an_absent_tag_changes_nothing():
-    memory = document()
-    before = memory.to_bytes()
-    memory.remove_tag("red")
-    assert before == memory.to_bytes()
-
-
 def test_a_lowered_importance_stays_lowered_when_an_old_copy_is_merged():
     memory = document()
     memory.set_importance(0.9)
     old = memory.copy()
     memory.set_importance(0.2, "bob")
     assert 0.2 == both_ways(memory, old).get_importance()
-
-
-def test_the_greater_of_two_concurrent_scores_counts():
-    memory = document()
-    other = memory.copy()
-    memory.set_importance(0.9, "ann")
-    other.set_importance(0.2, "bob")
-    memory.set_confidence(0.1, "ann")
-    other.set_confidence(0.3, "bob")
-    merged = both_ways(memory, other)
-    assert (0.9, 0.3) == (merged.get_importance(), merged.get_confidence())
 
 
 def test_setting_the_importance_does_not_carry_old_content_over_new():
@@ -258,24 +202,9 @@ def test_a_blind_write_overwrites_no_field_it_was_not_given():
     known.set_namespace("user")
     known.set_importance(0.1)
     merged = both_ways(known, document(at=50, content="blind"))
-    assert ("blind", "procedural", "user", 0.1) == (
-        merged.content,
-        merged.memory_type,
-        merged.namespace,
-        merged.get_importance(),
-    )
-
-
-def test_a_blind_write_overwrites_a_type_it_was_given():
-    known = MemoryDocument("m", "text", "procedural", "ann", clock=clock_at(1))
-    blind = MemoryDocument("m", "text", "semantic", "bob", clock=clock_at(2))
-    assert "semantic" == both_ways(known, blind).memory_type
-
-
-def test_who_wrote_first_stays_the_source():
-    later, earlier = document(at=9, writer="ann"), document(at=4, writer="bob")
-    merged = both_ways(later, earlier)
-    assert ("bob", EPOCH + timedelta(microseconds=4)) == (merged.source_instance, merged.created_at)
+    written = {"memory_type": "procedural", "namespace": "user", "get_importance": 0.1}
+    assert READS | written == reads(merged)
+    assert "blind" == merged.content
 
 
 def test_metadata_keys_merge_one_by_one():
@@ -286,36 +215,12 @@ def test_metadata_keys_merge_one_by_one():
     assert {"mine": 1, "theirs": 2, "shared": "bob"} == both_ways(memory, other).metadata
 
 
-def test_access_counts_of_replicas_add_up_and_are_not_counted_twice():
-    memory = document()
-    memory.record_access("laptop", 2)
-    other = memory.copy()
-    other.record_access("server", 3)
-    merged = both_ways(memory, other)
-    assert 5 == merged.get_access_count() == merged.merge(other).get_access_count()
-
-
-def test_counting_an_access_is_no_write():
-    memory = document()
-    before = memory.version, memory.updated_at
-    memory.record_access("laptop")
-    assert before == (memory.version, memory.updated_at)
-
-
 def test_documents_of_different_ids_are_not_merged():
     memory, other = document("one"), document("other")
     for merge in (memory.merge, memory.merge_into):
         with pytest.raises(DocumentMismatch, match=r"'one'.*'other'"):
             merge(other)
     assert document("one") == memory
-
-
-def test_merge_into_changes_only_the_document_it_is_called_on():
-    memory, other = document(), document(writer="bob")
-    other.add_tag("red")
-    expected, before = memory.merge(other), other.to_bytes()
-    memory.merge_into(other)
-    assert (expected, before) == (memory, other.to_bytes())
 
 
 def test_copies_and_merged_documents_are_independent():
@@ -330,14 +235,6 @@ def test_copies_and_merged_documents_are_independent():
     assert before == memory.to_bytes()
 
 
-def test_changing_a_value_after_it_was_set_changes_nothing():
-    memory = document()
-    value = {"list": [1]}
-    memory.set_metadata(value)
-    value["list"].append(2)
-    assert {"list": [1]} == memory.metadata
-
-
 # Forgetting
 
 
@@ -346,13 +243,8 @@ def test_forgetting_purges_everything_but_the_id():
     memory.add_tag("secret tag")
     memory.forget()
     assert '{"format":1,"id":"m","life":2}' == memory.to_json()
-    assert ("", [], None, None) == (
-        memory.content,
-        memory.get_tags(),
-        memory.created_at,
-        memory.updated_at,
-    )
-    assert memory.is_forgotten
+    assert READS | {"is_forgotten": True} == reads(memory)
+    assert ("", None, None) == (memory.content, memory.created_at, memory.updated_at)
 
 
 def test_forgetting_beats_concurrent_edits_and_old_copies():
@@ -406,17 +298,16 @@ def test_no_change_is_made_to_a_forgotten_memory(method, arguments):
 LONG = "x" * 513
 BAD_TEXT = (None, 1, b"x", "nul\0", "\ud800")
 BAD_NAMES = (*BAD_TEXT, "", LONG)
+BAD_SCORES = (NAN, float("inf"), -0.1, 1.1, True, "0.5", None, HUGE)
 REFUSED = {
     "set_content": (*BAD_TEXT, "", " \n\t", "x" * (2**20 + 1), "ü" * (2**19 + 1)),
     "set_memory_type": (None, 1, "", "Semantic", "emotional", ["semantic"]),
     "set_namespace": (*BAD_TEXT, LONG, "/", "a/", "/a", "a//b"),
     "set_episode": (1, b"x", "nul\0", "\ud800", "", LONG),
-    "set_expires_at": (
-        0, "2030-01-01", datetime(2030, 1, 1), datetime(1969, 1, 1, tzinfo=UTC), EPOCH.date(),
-    ),
+    "set_expires_at": (0, "2030-01-01", datetime(2030, 1, 1), EPOCH - timedelta(days=1)),
     "set_archived": (None, 1, 0, "yes"),
-    "set_importance": (NAN, float("inf"), -0.1, 1.1, True, "0.5", None, HUGE),
-    "set_confidence": (NAN, float("inf"), -0.1, 1.1, True, "0.5", None, HUGE),
+    "set_importance": BAD_SCORES,
+    "set_confidence": BAD_SCORES,
     "set_metadata": (
         None, 1, "x", [1], [("a", 1)], {"": 1}, {1: 1}, {LONG: 1}, {"a": NAN}, {"a": b"x"},
         {"a": {1: 2}}, {"a": object()}, {"a": "\ud800"}, {"a": HUGE}, {"good": 1, "bad": NAN},
@@ -428,25 +319,27 @@ REFUSED = {
     "add_evidence": BAD_NAMES,
     "record_access": BAD_NAMES,
 }  # fmt: skip
-REFUSED_CALLS = [
-    pytest.param(method, value, id=f"{method}-{number}")
-    for method, values in REFUSED.items()
-    for number, value in enumerate(values)
-]
 
 
-@pytest.mark.parametrize(("method", "value"), REFUSED_CALLS)
+@pytest.mark.parametrize(
+    ("method", "value"),
+    [
+        pytest.param(method, value, id=f"{method}-{number}")
+        for method, values in REFUSED.items()
+        for number, value in enumerate(values)
+    ],
+)
 def test_a_refused_value_changes_nothing(method, value):
     memory = document()
     memory.set_metadata({"key": 1})
-    before, state = memory.to_bytes(), memory.state
+    state = memory.state
     with pytest.raises(InvalidValue):
         getattr(memory, method)(value)
-    assert (before, True) == (memory.to_bytes(), state is memory.state)
+    assert state is memory.state
 
 
-@pytest.mark.parametrize("writer", [*BAD_NAMES[1:]])
-@pytest.mark.parametrize(("method", "arguments"), CHANGES[:10])
+@pytest.mark.parametrize("writer", BAD_NAMES[1:])
+@pytest.mark.parametrize(("method", "arguments"), CHANGES[:11])
 def test_a_refused_writer_changes_nothing(method, arguments, writer):
     memory = document()
     state = memory.state
@@ -460,7 +353,7 @@ def test_a_refused_position_leaves_the_episode_as_it_was(position):
     memory = document()
     with pytest.raises(InvalidValue):
         memory.set_episode("talk", position)
-    assert (None, None, 1) == (memory.episode, memory.position, memory.version)
+    assert document() == memory
 
 
 @pytest.mark.parametrize("count", [0, -1, 1.0, True, None, 2**62, 2**64])
@@ -483,25 +376,10 @@ def test_a_document_is_not_made_of_refused_values(arguments):
         MemoryDocument(**({"content": "text"} | arguments))
 
 
-def test_the_largest_text_is_accepted_and_comes_back():
-    memory = document(content="x" * 2**20)
-    assert memory == MemoryDocument.from_json(memory.to_json())
-
-
 def test_a_text_in_any_script_is_kept_to_the_character():
     text = "ü 猫 \U0001f98b e\u0301 \u202e \r\n\t trailing "
     memory = document(content=text)
     assert text == memory.content == MemoryDocument.from_bytes(memory.to_bytes()).content
-
-
-def test_a_change_after_the_last_usable_stamp_is_refused_or_can_be_read_back():
-    memory = document(at=STAMP_MAX - 1)
-    before = memory.to_bytes()
-    try:
-        memory.set_content("later than the year 9999")
-    except ChrysalisError:
-        assert before == memory.to_bytes()
-    assert memory == MemoryDocument.from_json(memory.to_json())
 
 
 # Handles
@@ -520,22 +398,3 @@ def test_repr_shows_id_text_and_tags_and_shortens_long_text():
     assert f"MemoryDocument(id='m', content={'x' * 57 + '...'!r}, tags=[])" == repr(memory)
     memory.forget()
     assert "MemoryDocument(id='m', forgotten)" == repr(memory)
-
-
-def test_a_decoded_document_goes_on_under_the_name_of_its_source():
-    memory = MemoryDocument.from_json(document(writer="ann").to_json())
-    memory.add_tag("red")
-    assert {"ann": 2} == memory.get_vector_clock()
-
-
-def test_stamps_come_from_the_clock_that_is_given():
-    clock = HybridLogicalClock(wall_us=lambda: 50)
-    memory = MemoryDocument("m", "text", clock=clock)
-    memory.copy().add_tag("red")
-    assert 52 == clock.now()
-
-
-def test_what_is_not_text_cannot_be_read_as_a_document():
-    for read, wrong in ((MemoryDocument.from_json, None), (MemoryDocument.from_bytes, "text")):
-        with pytest.raises((InvalidDocument, TypeError)):
-            read(wrong)

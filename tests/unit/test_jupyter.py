@@ -1,13 +1,14 @@
 """In a notebook memories show themselves as tables, whatever their text is."""
 
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
+from traitlets.config import Config
 
 from chrysalis_memory import AgentMemory, MemoryDocument, Recollection, jupyter
 from chrysalis_memory.storage import MemoryStorage
@@ -67,11 +68,11 @@ async def recalled(*contents: str) -> list[Recollection]:
 
 
 @pytest.fixture
-def shell() -> Iterator[Any]:
-    shell: Any = InteractiveShell()
-    yield shell
-    shell.history_manager.end_session()
-    InteractiveShell.clear_instance()
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # nothing is written into the home folder
+    config: Any = Config()
+    config.HistoryManager.enabled = False
+    return InteractiveShell(config=config)
 
 
 def html_of(shell: Any, value: object) -> str | None:

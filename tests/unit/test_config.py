@@ -1,0 +1,128 @@
+"""Settings: arguments win over the environment, and every agent has a file of its own."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from chrysalis_memory import AgentMemory, AgentMemoryConfig, Weights
+from chrysalis_memory.config import default_path
+from chrysalis_memory.errors import InvalidValue
+from embedders.errors import UnknownEmbedder
+
+HOSTILE = (
+    "../x", "..", ".", "/etc/passwd", "a/b", "a\\b", "CON", "con", "NUL", "lpt1", "C:\\x", "~root",
+    "Ünïcode", "ünïcode", "日本", "🦋", " ada", "ada ", "ada.", "Ada", "ada", "ADA", "a" * 512,
+    "a" * 511 + "b", "-rf", "*", "a\nb", "a\tb", "a:b", "<>|", "con.db", ".hidden", "%2e%2e",
+)  # fmt: skip
+
+
+def test_every_agent_has_a_file_of_its_own_inside_the_data_folder(tmp_path: Path) -> None:
+    folder = default_path("plain").parent
+    names = [default_path(agent_id).name.lower() for agent_id in HOSTILE]
+    assert len(set(names)) == len(HOSTILE)
+    for agent_id in HOSTILE:
+        path = default_path(agent_id)
+        assert path.resolve().parent == folder.resolve()
+        assert len(path.name) < 100
+        assert path.name.isascii()
+    if sys.platform == "linux":
+        assert folder == tmp_path / "user-data" / "chrysalis-memory"
+
+
+def test_no_agent_can_be_named_into_anothers_file() -> None:
+    for agent_id in HOSTILE:
+        path = default_path(agent_id)
+        assert path.stem == agent_id or default_path(path.stem) != path
+
+
+def test_a_plain_id_is_its_own_file_name() -> None:
+    assert default_path("my-agent_2").name == "my-agent_2.db"
+
+
+@pytest.mark.parametrize("agent_id", ["", "a\0b", "\ud800", "x" * 513, 5])
+def test_an_id_that_names_nothing_is_refused(agent_id: str) -> None:
+    with pytest.raises(InvalidValue):
+        AgentMemory(agent_id, embedder="hashing")
+
+
+def test_the_environment_sets_what_is_not_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRYSALIS_EMBEDDER", "hashing:512")
+    monkeypatch.setenv("CHRYSALIS_CANDIDATES", "7")
+    monkeypatch.setenv("CHRYSALIS_PATH", "/somewhere/memory.db")
+    monkeypatch.setenv("CHRYSALIS_WEIGHTS__KEYWORD", "0.9")
+    config = AgentMemoryConfig()
+    assert (config.embedder, config.candidates) == ("hashing:512", 7)
+    assert config.path == Path("/somewhere/memory.db")
+    assert config.weights == Weights(keyword=0.9)
+
+
+def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRYSALIS_CANDIDATES", "7")
+    monkeypatch.setenv("CHRYSALIS_TIMEOUT_SECONDS", "9")
+    config = AgentMemoryConfig.of(candidates=8, weights=None)
+    assert (config.candidates, config.timeout_seconds, config.weights) == (8, 9, Weights())
+    assert AgentMemory("ada", embedder="hashing", candidates=6).config.candidates == 6
+
+
+async def test_an_explicit_path_and_embedder_win_over_the_environment(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CHRYSALIS_PATH", str(tmp_path / "environment.db"))
+    monkeypatch.setenv("CHRYSALIS_EMBEDDER", "hashing:64")
+    async with AgentMemory("ada", path=tmp_path / "given.db", embedder="hashing:32") as memory:
+        assert memory.storage.path == tmp_path / "given.db"
+        assert (await memory.statistics()).space.dimension == 32
+    async with AgentMemory("ada") as memory:
+        assert memory.storage.path == tmp_path / "environment.db"
+        assert (await memory.statistics()).space.dimension == 64
+
+
+async def test_without_a_path_the_agent_uses_the_data_folder() -> None:
+    async with AgentMemory("my-agent", embedder="hashing") as memory:
+        assert memory.storage.path == default_path("my-agent")
+        assert memory.storage.path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("candidates", 0),
+        ("candidates", "many"),
+        ("timeout_seconds", -1),
+        ("timeout_seconds", float("nan")),
+        ("synchronous", "OFF"),
+        ("on_embedder_change", "ignore"),
+        ("embedding_batch", 0),
+        ("access_flush_seconds", 0),
+        ("common_name_share", 1.5),
+        ("weights", {"importance": 5}),
+        ("colour", "red"),
+    ],
+)
+def test_a_setting_that_is_unknown_or_out_of_range_is_refused(name: str, value: object) -> None:
+    with pytest.raises(InvalidValue, match=name):
+        AgentMemory("ada", embedder="hashing", **{name: value})
+
+
+def test_a_wrong_variable_of_the_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRYSALIS_CANDIDATES", "many")
+    with pytest.raises(InvalidValue, match="candidates"):
+        AgentMemory("ada", embedder="hashing")
+
+
+def test_arguments_that_contradict_one_another_are_refused() -> None:
+    with pytest.raises(InvalidValue, match="not both"):
+        AgentMemory("ada", embedder="hashing", embedding_fn=lambda text: [1.0])
+    with pytest.raises(InvalidValue, match="not both"):
+        AgentMemory("ada", config=AgentMemoryConfig(), candidates=5)
+
+
+def test_an_empty_path_or_embedder_is_not_taken_for_none() -> None:
+    with pytest.raises(UnknownEmbedder):
+        AgentMemory("ada", embedder="")
+
+
+async def test_an_empty_path_is_refused() -> None:
+    with pytest.raises(InvalidValue, match="path"):
+        await AgentMemory("ada", path="", embedder="hashing").start()
