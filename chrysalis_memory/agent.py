@@ -13,7 +13,7 @@ from chrysalis_memory.errors import InvalidValue, StoreClosed
 from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.query import Conditions, Filter
 from chrysalis_memory.recall import Recollection, Weights
-from chrysalis_memory.running import Mode, Running
+from chrysalis_memory.running import Chosen, Mode, Running
 from chrysalis_memory.search import SearchRequest
 from chrysalis_memory.storage import MemoryStorage, StoreStatistics
 from chrysalis_memory.transaction import Transaction
@@ -30,10 +30,12 @@ class AgentMemory:
         agent_id: Any name; it decides the default file, and who writes.
         path: The database file; default: one per agent in the user's data directory.
             ``":memory:"`` is a private temporary file.
-        embedder: A name such as ``"minilm"`` (the default) or ``"ollama:nomic-embed-text"``, or an
-            :class:`embedders.Embedder`.
+        embedder: A name such as ``"minilm"`` or ``"ollama:nomic-embed-text"``, or an
+            :class:`embedders.Embedder`. By default the one the file was made with, and ``"minilm"``
+            for a new file.
         embedding_fn: Any function from a text to a list of floats, sync or async, in place of
             ``embedder``.
+        must_exist: Whether :meth:`start` raises where there is no file yet, instead of making one.
         config: Settings; by default read from the environment.
         settings: Single settings of :class:`AgentMemoryConfig`, which win over the environment.
 
@@ -57,6 +59,7 @@ class AgentMemory:
         path: str | Path | None = None,
         embedder: Embedder | str | None = None,
         embedding_fn: Callable[[str], Any] | None = None,
+        must_exist: bool = False,
         config: AgentMemoryConfig | None = None,
         **settings: Any,
     ) -> None:
@@ -66,10 +69,11 @@ class AgentMemory:
         if config is not None and settings:
             raise InvalidValue(f"give config= or single settings, not both: {sorted(settings)}")
         self.config = AgentMemoryConfig.of(**settings) if config is None else config
+        self._must_exist = must_exist
         given = path if path is not None else self.config.path
         self._path = default_path(agent_id) if given is None else given
         chosen = embedding_fn if embedding_fn is not None else embedder
-        self._embedder = as_embedder(self.config.embedder if chosen is None else chosen)
+        self._chosen = _choose(self.config.embedder if chosen is None else chosen)
         self._running: Running | None = None
 
     # Starting and stopping
@@ -82,14 +86,14 @@ class AgentMemory:
 
         Raises:
             EmbeddingSpaceMismatch: another embedder made the file's vectors.
-            NotADatabase: the path is no memory file.
+            NotADatabase: the path is no memory file, or there is none where one must be.
             NewerSchema: a newer version wrote it.
         """
         if self._running is not None:
             return
-        running = Running(self.config)
+        running = Running(self.config, must_exist=self._must_exist)
         try:
-            await running.open(self._path, self.agent_id, self._embedder, progress)
+            await running.open(self._path, self.agent_id, self._chosen, progress)
         except BaseException:
             await running.close()
             raise
@@ -161,7 +165,7 @@ class AgentMemory:
         """
         if isinstance(memories, str | Mapping):
             raise InvalidValue("learn_many takes a list of memories; for a single one call learn")
-        new = [_new_memory(memory) for memory in memories]
+        new = [_new_memory(memory, number) for number, memory in enumerate(memories)]
         ids: list[str] = []
         for start in range(0, len(new), self.config.embedding_batch):
             batch = new[start : start + self.config.embedding_batch]
@@ -181,7 +185,10 @@ class AgentMemory:
             pairs = zip(batch, embeddings, strict=True)
             return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
 
-        return await running.write(work)
+        ids = await running.write(work)
+        if made is None:
+            running.queue.wake()
+        return ids
 
     async def update(self, memory_id: str, **changes: Any) -> MemoryDocument:
         """Change a memory and return it as stored.
@@ -210,7 +217,10 @@ class AgentMemory:
                 change.apply(memory)
                 return transaction.put(memory, made[0] if made else None)
 
-            return await running.write(work)
+            memory = await running.write(work)
+            if change.content is not None and made is None:
+                running.queue.wake()
+            return memory
 
         return await running.queue.across_reindex(attempt)
 
@@ -366,8 +376,11 @@ class AgentMemory:
         if embedder is None:
             await running.in_thread(running.storage.rebuild_indexes)
             return await self.embed_pending(progress=progress)
-        self._embedder = as_embedder(embedder)
-        return await running.queue.reindex(self._embedder, progress)
+        chosen = as_embedder(embedder)
+        name = embedder if isinstance(embedder, str) else None
+        done = await running.queue.reindex(chosen, name, progress)
+        self._chosen = name, chosen
+        return done
 
     async def _settled(self) -> Running:
         running = self._open
@@ -375,9 +388,15 @@ class AgentMemory:
         return running
 
 
-def _new_memory(memory: str | NewMemory | Mapping[str, Any]) -> NewMemory:
+def _choose(embedder: Embedder | Callable[[str], Any] | str | None) -> Chosen:
+    name = embedder if isinstance(embedder, str) else None
+    return name, None if embedder is None else as_embedder(embedder)
+
+
+def _new_memory(memory: str | NewMemory | Mapping[str, Any], number: int) -> NewMemory:
     if isinstance(memory, NewMemory):
         return memory
-    if isinstance(memory, Mapping):
-        return NewMemory.of(**memory)
-    return NewMemory.of(content=memory)
+    try:
+        return NewMemory.of(**(memory if isinstance(memory, Mapping) else {"content": memory}))
+    except InvalidValue as error:
+        raise InvalidValue(f"memory {number}: {error}") from error

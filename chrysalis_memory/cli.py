@@ -143,7 +143,7 @@ def learn(
                 [{"content": text} | given for text in texts], progress=progress
             )
 
-    ids = _with_memory(options, work)
+    ids = _with_memory(options, work, must_exist=False)
     if options.as_json:
         for learned in ids:
             _print_json({"id": learned})
@@ -177,7 +177,7 @@ def recall(options: Options, query: str, explain: bool, no_track: bool, **wanted
     elif not found:
         click.echo("nothing found", err=True)
     else:
-        from chrysalis_memory.demo.tables import formula, recollection_table
+        from chrysalis_memory.tables import formula, recollection_table
 
         console = _console()
         console.print(recollection_table(found, explain=explain))
@@ -212,7 +212,7 @@ def stats(options: Options) -> None:
         return
     from rich.table import Table
 
-    from chrysalis_memory.demo.tables import printable
+    from chrysalis_memory.tables import printable
 
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     tags = ", ".join(f"{tag} {number}" for tag, number in held.pop("tags").items())
@@ -260,7 +260,7 @@ def import_(options: Options, path: Path) -> None:
             click.echo(f"Warning: {_one_line(error)}", err=True)
         return changed, (await memory.statistics()).pending
 
-    changed, pending = _with_memory(options, work)
+    changed, pending = _with_memory(options, work, must_exist=False)
     if options.as_json:
         _print_json({"changed": changed, "pending": pending})
         return
@@ -289,7 +289,7 @@ def reindex(options: Options) -> None:
         async def work(memory: AgentMemory) -> str:
             await memory.reindex(progress=count)
             space = (await memory.statistics()).space
-            return memory.config.embedder if space is None else space.fingerprint
+            return "no embedder" if space is None else space.fingerprint
 
         fingerprint = _with_memory(options, work, progress=count, on_embedder_change=change)
     if options.as_json:
@@ -311,12 +311,19 @@ def _with_memory(
     work: Callable[[AgentMemory], Awaitable[T]],
     *,
     progress: Progress | None = None,
+    must_exist: bool = True,
     **settings: Any,
 ) -> T:
     from chrysalis_memory import AgentMemory
 
     async def session() -> T:
-        memory = AgentMemory(options.agent, path=options.db, embedder=options.embedder, **settings)
+        memory = AgentMemory(
+            options.agent,
+            path=options.db,
+            embedder=options.embedder,
+            must_exist=must_exist,
+            **settings,
+        )
         await memory.start(progress=progress)
         try:
             return await work(memory)

@@ -29,8 +29,8 @@ class AgentMemoryConfig(BaseSettings):
 
     path: Path | None = None
     """The database file; by default one per agent in the user's data directory."""
-    embedder: str = "minilm"
-    """A name that ``embedders.resolve`` knows."""
+    embedder: str | None = None
+    """A name that ``embedders.resolve`` knows; default: the file's own, minilm for a new file."""
     on_embedder_change: Literal["refuse", "reindex"] = "refuse"
     """What to do with a file whose vectors another embedder made: raise, or embed all anew."""
     timeout_seconds: Annotated[float, Field(ge=0, lt=86_400)] = 5.0

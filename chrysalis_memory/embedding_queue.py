@@ -1,6 +1,7 @@
 """The agent's side of an embedding space: embeds what is learned, and what still waits for it."""
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
@@ -10,7 +11,7 @@ from chrysalis_memory.errors import ChrysalisError, EmbeddingSpaceMismatch, Stor
 from chrysalis_memory.search import active_space, check_space
 from chrysalis_memory.storage import MemoryStorage, Pending, Space
 from embedders.base import Embedder
-from embedders.errors import EmbedderUnavailable
+from embedders.errors import EmbedderUnavailable, NotPrepared
 
 T = TypeVar("T")
 
@@ -41,6 +42,7 @@ class EmbeddingQueue:
     Args:
         storage: The store.
         embedder: Makes the vectors.
+        name: What resolves to the embedder; kept with the space.
         batch: How many texts are embedded at once.
         in_thread: Runs blocking work without blocking the event loop.
     """
@@ -50,16 +52,21 @@ class EmbeddingQueue:
         storage: MemoryStorage,
         embedder: Embedder,
         *,
+        name: str | None,
         batch: int,
         in_thread: InThread,
     ) -> None:
         self._storage = storage
         self.embedder = embedder
+        self._name = name
         self._batch = batch
         self._in_thread = in_thread
         self._space: Space | None = None
         self._wake = asyncio.Event()
+        self._answered = asyncio.Event()
         self._switching = asyncio.Lock()
+        # Two at once would embed the same texts twice.
+        self._working = asyncio.Lock()
 
     async def space(self) -> Space:
         """Return the embedder's space in this store, once the embedder can be asked.
@@ -69,23 +76,25 @@ class EmbeddingQueue:
             EmbeddingSpaceMismatch: the store's vectors were made by another embedder.
         """
         if self._space is None:
-            await self.embedder.prepare()
-            space = await self._in_thread(self._open_space)
-            self._space = space
+            fingerprint = await known_fingerprint(self.embedder)
+            self._space = await self._in_thread(lambda: self._open_space(fingerprint))
         return self._space
 
-    def _open_space(self) -> Space:
-        fingerprint = self.embedder.fingerprint
+    def _open_space(self, fingerprint: str) -> Space:
         check_space(self._storage.read(active_space), fingerprint)
-        return self._storage.open_space(fingerprint, self.embedder.model, self.embedder.dimension)
+        return self._storage.open_space(
+            fingerprint, self.embedder.model, self.embedder.dimension, name=self._name
+        )
 
     async def try_embed(self, texts: Sequence[str]) -> list[Embedding] | None:
-        """Embed texts to be stored; ``None`` where the embedder is unavailable and they wait."""
+        """Embed texts to be stored; ``None`` where the embedder is unavailable and they must wait.
+
+        Call :meth:`wake` once they are stored: before that there is nothing to be seen.
+        """
         try:
             return await self.embed(texts)
         except EmbedderUnavailable as error:
-            logger.warning("%d memories are kept without a vector for now: %s", len(texts), error)
-            self.wake()
+            logger.warning("texts kept without a vector for now: %d; %s", len(texts), error)
             return None
 
     async def embed(self, texts: Sequence[str]) -> list[Embedding]:
@@ -98,6 +107,7 @@ class EmbeddingQueue:
         async with self._switching:
             space, embedder = await self.space(), self.embedder
         vectors = await embedder.embed(texts, input_type="document")
+        self._answered.set()
         return [
             Embedding(vector, space.fingerprint, text)
             for vector, text in zip(vectors, texts, strict=True)
@@ -112,7 +122,9 @@ class EmbeddingQueue:
         """
         async with self._switching:
             space, embedder = await self.space(), self.embedder
-        return (await embedder.embed([text], input_type="query"))[0], space.fingerprint
+        vector = (await embedder.embed([text], input_type="query"))[0]
+        self._answered.set()
+        return vector, space.fingerprint
 
     async def across_reindex(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Run ``attempt``, once more if :meth:`reindex` changed the embedder beneath it."""
@@ -131,6 +143,10 @@ class EmbeddingQueue:
         Raises:
             EmbedderError: the embedder failed; what was embedded until then is kept.
         """
+        async with self._working:
+            return await self._work_off(space, progress)
+
+    async def _work_off(self, space: Space, progress: Progress | None) -> int:
         total = await self._in_thread(lambda: self._storage.read(lambda s: s.pending_count(space)))
         done = 0
         while True:
@@ -149,26 +165,28 @@ class EmbeddingQueue:
         ]
         return await self._in_thread(lambda: self._storage.put_vectors(space, made))
 
-    async def reindex(self, embedder: Embedder, progress: Progress | None = None) -> int:
+    async def reindex(
+        self, embedder: Embedder, name: str | None, progress: Progress | None = None
+    ) -> int:
         """Embed every memory with ``embedder``; the old space answers until the new is complete.
 
         Raises:
             EmbedderError: the embedder failed; what was embedded until then is kept, and calling
                 again goes on from there.
         """
-        await embedder.prepare()
+        fingerprint = await known_fingerprint(embedder)
         space = await self._in_thread(
             lambda: self._storage.open_space(
-                embedder.fingerprint, embedder.model, embedder.dimension
+                fingerprint, embedder.model, embedder.dimension, name=name
             )
         )
         queue = EmbeddingQueue(
-            self._storage, embedder, batch=self._batch, in_thread=self._in_thread
+            self._storage, embedder, name=name, batch=self._batch, in_thread=self._in_thread
         )
         done = await queue.work_off(space, progress)
         async with self._switching:
             await self._in_thread(lambda: self._storage.activate_space(space))
-            self.embedder, self._space = embedder, space
+            self.embedder, self._name, self._space = embedder, name, space
         self.wake()
         return done
 
@@ -183,7 +201,7 @@ class EmbeddingQueue:
             try:
                 await self.work_off(await self.space())
             except (EmbedderUnavailable, StoreBusy):
-                await asyncio.sleep(pause)
+                await self._pause(pause)
                 pause = min(2 * pause, _RETRY_SECONDS_MAX)
                 continue
             except ChrysalisError:
@@ -191,3 +209,23 @@ class EmbeddingQueue:
             pause = _RETRY_SECONDS_MIN
             await self._wake.wait()
             self._wake.clear()
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not on when the embedder has answered somebody else meanwhile."""
+        self._answered.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._answered.wait()
+
+
+async def known_fingerprint(embedder: Embedder) -> str:
+    """Return the embedder's fingerprint, asking the model only where it is not known without.
+
+    Raises:
+        EmbedderUnavailable: the model cannot be asked now.
+    """
+    try:
+        return embedder.fingerprint
+    except NotPrepared:
+        await embedder.prepare()
+        return embedder.fingerprint

@@ -16,8 +16,8 @@
         ├── NewerSchema                the file was written by a newer version
         └── EmbeddingSpaceMismatch     the file's vectors were made by another embedder
 
-``DegradedRecall`` is a warning, not an error. ``InvalidValue`` is also a ``ValueError``, ``MemoryNotFound`` also a ``KeyError``, so code that
-knows nothing of this package still catches what it expects.
+``DegradedRecall`` is a warning. ``InvalidValue`` is also a ``ValueError``, ``MemoryNotFound`` also
+a ``KeyError``, so code that knows nothing of this package still catches what it expects.
 """
 
 from embedders.errors import ChrysalisError, EmbedderError

@@ -14,15 +14,26 @@ from chrysalis_memory.config import AgentMemoryConfig
 from chrysalis_memory.deliveries import Deliveries
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
-from chrysalis_memory.errors import DegradedRecall, EmbeddingSpaceMismatch, StorageError
+from chrysalis_memory.errors import (
+    DegradedRecall,
+    EmbeddingSpaceMismatch,
+    NotADatabase,
+    StorageError,
+)
 from chrysalis_memory.recall import Explanation, Recollection, Weights
-from chrysalis_memory.search import Candidate, SearchRequest
+from chrysalis_memory.search import Candidate, SearchRequest, active_space
 from chrysalis_memory.storage import MemoryStorage, Session
 from chrysalis_memory.transaction import Transaction
 from embedders.base import Embedder
 from embedders.errors import EmbedderUnavailable
+from embedders.resolve import as_embedder
 
 T = TypeVar("T")
+DEFAULT_EMBEDDER = "minilm"
+
+Chosen = tuple[str | None, Embedder | None]
+"""An embedder's name, where it has one, and the embedder; without one the file's own is used."""
+
 Mode = Literal["hybrid", "semantic", "keyword"]
 
 _READERS = 4
@@ -37,8 +48,9 @@ class Running:
     storage: MemoryStorage
     queue: EmbeddingQueue
 
-    def __init__(self, config: AgentMemoryConfig) -> None:
+    def __init__(self, config: AgentMemoryConfig, *, must_exist: bool) -> None:
         self._config = config
+        self._must_exist = must_exist
         self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="chrysalis-reader")
         self._storage: MemoryStorage | None = None
         self._queue: EmbeddingQueue | None = None
@@ -50,7 +62,7 @@ class Running:
         self,
         path: str | Path,
         agent_id: str,
-        embedder: Embedder,
+        chosen: Chosen,
         progress: Progress | None,
     ) -> None:
         """Open the store, make sure of its embedding space, and start background work.
@@ -61,16 +73,20 @@ class Running:
         """
         config = self._config
         self._storage = self.storage = await self.in_thread(
-            lambda: MemoryStorage(
-                path,
-                agent_id,
-                timeout_seconds=config.timeout_seconds,
-                synchronous=config.synchronous,
-            )
+            lambda: self._open_storage(path, agent_id)
         )
         self.storage.instance = f"{agent_id}@{self.storage.replica}"
+        name, embedder = chosen
+        if embedder is None:
+            space = await self.in_thread(lambda: self.storage.read(active_space))
+            name = (space.name if space is not None else None) or DEFAULT_EMBEDDER
+            embedder = as_embedder(name)
         self._queue = self.queue = EmbeddingQueue(
-            self.storage, embedder, batch=config.embedding_batch, in_thread=self.in_thread
+            self.storage,
+            embedder,
+            name=name,
+            batch=config.embedding_batch,
+            in_thread=self.in_thread,
         )
         try:
             await self.queue.space()
@@ -81,8 +97,18 @@ class Running:
         except EmbeddingSpaceMismatch:
             if config.on_embedder_change == "refuse":
                 raise
-            await self.queue.reindex(embedder, progress)
+            await self.queue.reindex(embedder, name, progress)
         self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self._flush())]
+
+    def _open_storage(self, path: str | Path, agent_id: str) -> MemoryStorage:
+        if self._must_exist and not Path(path).expanduser().exists():
+            raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
+        return MemoryStorage(
+            path,
+            agent_id,
+            timeout_seconds=self._config.timeout_seconds,
+            synchronous=self._config.synchronous,
+        )
 
     async def close(self) -> None:
         """Write what is outstanding and release everything."""
@@ -126,7 +152,9 @@ class Running:
             return await self.queue.embed_query(text)
         except EmbedderUnavailable as error:
             if mode == "semantic":
-                raise
+                raise EmbedderUnavailable(
+                    f"{error}; recall(..., mode='keyword') finds memories by their words meanwhile"
+                ) from error
             message = f"recall goes by words alone, the query cannot be embedded now: {error}"
             logger.warning(message)
             warnings.warn(message, DegradedRecall, stacklevel=2)

@@ -101,7 +101,7 @@ def check_space(space: Space | None, fingerprint: str) -> None:
         raise EmbeddingSpaceMismatch(
             f"this store's memories were embedded by {space.fingerprint!r}, not by "
             f"{fingerprint!r}; open it with the former, or embed all anew: "
-            "chrysalis reindex, or on_embedder_change='reindex'"
+            "chrysalis reindex --embedder NAME, or on_embedder_change='reindex'"
         )
 
 

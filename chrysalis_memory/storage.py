@@ -302,15 +302,19 @@ class MemoryStorage:
         """Return the embedding spaces of the file."""
         return self.read(lambda session: session.spaces())
 
-    def open_space(self, fingerprint: str, model: str, dimension: int) -> Space:
+    def open_space(
+        self, fingerprint: str, model: str, dimension: int, *, name: str | None = None
+    ) -> Space:
         """Return the space with this fingerprint, creating it with every memory pending.
+
+        ``name`` is kept with it: what resolves to the embedder when the file is opened again.
 
         The first space of a file is active at once; a later one when :meth:`activate_space` says.
         """
 
         def work(transaction: Transaction) -> Space:
             known = transaction.space(fingerprint)
-            return known or transaction.session.create_space(fingerprint, model, dimension)
+            return known or transaction.session.create_space(fingerprint, model, dimension, name)
 
         known = next((s for s in self.spaces() if s.fingerprint == fingerprint), None)
         return known or self.submit(work).result()

@@ -128,7 +128,7 @@ class Transaction:
         if space is None:
             check_space(next(iter(self.session.spaces()), None), embedding.model)
             model = embedding.model
-            space = self.session.create_space(model, model, embedding.dimension)
+            space = self.session.create_space(model, model, embedding.dimension, None)
         if embedding.dimension != space.dimension:
             raise InvalidValue(
                 f"a vector of dimension {embedding.dimension} does not belong to the space "

@@ -140,8 +140,7 @@ def check_number(value: object, *, what: str) -> float:
     Raises:
         InvalidValue: anything else.
     """
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise InvalidValue(f"{what} must be a finite number, got {shown(value)}")
     return value
 

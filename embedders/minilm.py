@@ -237,6 +237,8 @@ class _Network:
     """The loaded tokenizer and graph. Its methods block; they may run in several threads."""
 
     def __init__(self, folder: Path, *, threads: int) -> None:
+        # onnxruntime sends usage events from the moment it is imported; nothing here does that.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         # Imported here because they take longer to import than everything else together.
         runtime: Any = importlib.import_module("onnxruntime")
         from tokenizers import Tokenizer

@@ -55,6 +55,8 @@ class Space(NamedTuple):
     fingerprint: str
     model: str
     dimension: int
+    name: str | None
+    """What resolves to the embedder; ``None`` for one that was given as an object."""
     active: bool
     """Whether recall searches it; a space that is being built is not active yet."""
 
@@ -138,7 +140,7 @@ class Session(Protocol):
         """Return every embedding space of the file."""
         ...
 
-    def create_space(self, fingerprint: str, model: str, dimension: int) -> Space:
+    def create_space(self, fingerprint: str, model: str, dimension: int, name: str | None) -> Space:
         """Create a space in which every living memory is pending."""
         ...
 

@@ -12,7 +12,7 @@ from rich.console import Console
 from chrysalis_memory import AgentMemory, Recollection
 from chrysalis_memory.demo.conversation import conversation
 from chrysalis_memory.demo.replicas import show_replicas
-from chrysalis_memory.demo.tables import formula, recollection_table
+from chrysalis_memory.tables import formula, recollection_table
 
 __all__ = ["run"]
 

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from chrysalis_memory import AgentMemory, MemoryDocument
-from chrysalis_memory.demo.tables import printable
+from chrysalis_memory.tables import printable
 
 _CALLS = "No calls before 10:30; mornings are for drawing."
 _DEADLINE = "The river park proposal is due on 28 March at noon."

@@ -209,7 +209,7 @@ def test_a_forgotten_memory_leaves_no_row_in_any_index(
     document = memory("m", "a secret text", tags=["a", "b"], metadata={"k": "secret"})
     (number,) = save(storage, document)
     write(storage, lambda s: s.save_access(number, {"r": 3}))
-    space = write(storage, lambda s: s.create_space("f", "model", 4))
+    space = write(storage, lambda s: s.create_space("f", "model", 4, None))
     vector = np.asarray([1, 0, 0, 0], dtype=np.float32)
     text = codec.text_hash(document.content)
     assert write(storage, lambda s: s.save_vector(space, number, text, vector))
@@ -243,7 +243,7 @@ def nearest(storage: MemoryStorage, space: Any, k: int, **conditions: Any) -> li
 
 @pytest.fixture
 def space(storage: MemoryStorage) -> Any:
-    return write(storage, lambda session: session.create_space("f1", "model", 4))
+    return write(storage, lambda session: session.create_space("f1", "model", 4, "name:4"))
 
 
 def pending(storage: MemoryStorage, space: Any) -> list[str]:
@@ -307,12 +307,13 @@ def test_the_first_space_is_active_and_activating_another_drops_it(
 ) -> None:
     (number,) = save(storage, memory("m", "text"))
     embed(storage, space, number, "text", unit(1))
-    second = write(storage, lambda session: session.create_space("f2", "model 2", 3))
+    second = write(storage, lambda session: session.create_space("f2", "model 2", 3, None))
     assert (space.active, second.active, pending(storage, second)) == (True, False, ["m"])
+    assert (storage.spaces(), space.name) == ([space, second], "name:4")
     assert nearest(storage, space, 1) == [number]
     write(storage, lambda session: session.activate_space(second))
     assert storage.spaces() == [second._replace(active=True)]
-    third = write(storage, lambda session: session.create_space("f3", "model", 4))
+    third = write(storage, lambda session: session.create_space("f3", "model", 4, None))
     write(storage, lambda session: session.drop_space(third))
     assert [one.fingerprint for one in storage.spaces()] == ["f2"]
 

@@ -213,6 +213,7 @@ def test_an_error_of_the_memory_is_one_line_and_ends_with_1(
 ):
     (tmp_path / "folder").mkdir()
     (tmp_path / "text.txt").write_text("This is a text and no database. " * 200)
+    chrysalis("learn", "Tea is at four")
     done = chrysalis(*arguments)
 
     assert done.returncode == 1
@@ -351,9 +352,23 @@ def test_recall_explains_the_score_in_columns(filled: Run):
 
 
 def test_recall_of_nothing_says_so_on_standard_error(chrysalis: Run):
-    done = chrysalis("recall", "tea")
+    chrysalis("learn", "Tea is at four")
+    done = chrysalis("recall", "tea", "--tag", "absent")
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "nothing found\n")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["recall", "tea"], ["stats"], ["export", "all.jsonl"], ["reindex"]]
+)
+def test_reading_a_memory_that_is_not_there_makes_none(
+    chrysalis: Run, tmp_path: Path, arguments: list[str]
+):
+    done = chrysalis(*arguments, "--db", "mistyped.db")
+
+    assert done.returncode == 1
+    assert "there is no memory at 'mistyped.db'" in done.stderr
+    assert not (tmp_path / "mistyped.db").exists()
 
 
 def test_a_memory_cannot_steer_the_terminal(chrysalis: Run):
@@ -453,7 +468,8 @@ def test_options_stand_before_or_after_the_command(chrysalis: Run):
 
     assert lines(chrysalis("stats", "--db", "a.db", "--json"))[0]["memories"] == 1
     assert lines(chrysalis("--db", "b.db", "stats", "--db", "a.db", "--json"))[0]["memories"] == 1
-    assert lines(chrysalis("--json", "stats"))[0]["memories"] == 0
+    chrysalis("learn", "Coffee is at five")
+    assert lines(chrysalis("--json", "stats"))[0]["memories"] == 1
 
 
 def test_each_agent_has_a_file_of_its_own_in_the_data_folder(
@@ -467,9 +483,11 @@ def test_each_agent_has_a_file_of_its_own_in_the_data_folder(
         return json.loads(done.stdout)
 
     run("learn", "Tea is at four", "--agent", "mara")
+    run("learn", "Tea is at four")
+    run("learn", "Coffee is at five")
 
     assert run("stats", "--agent", "mara")["memories"] == 1
-    assert run("stats")["memories"] == 0
+    assert run("stats")["memories"] == 2
     assert run("stats", "--agent", "mara")["agent"] == "mara"
     assert run("stats", "--agent", "mara")["path"] != run("stats")["path"]
 

@@ -139,7 +139,9 @@ ELSEWHERE = {
     "another embedder than the file's",
     "embedder answers with the wrong dimension",
     "embedder answers with NaN",
+    "embedder answers with a zero vector",
     "embedder is away in recall",
+    "embedder is away in semantic recall",
     "embedder is away in learn",
     "another process keeps the file locked",
 }
@@ -272,6 +274,7 @@ async def test_another_embedder_than_the_files_opens_nothing(
     [
         ("embedder answers with the wrong dimension", [1.0, 2.0, 3.0]),
         ("embedder answers with NaN", [float("nan"), 1.0]),
+        ("embedder answers with a zero vector", [0.0, 0.0]),
     ],
 )
 async def test_an_answer_that_is_no_vector_stores_nothing(
@@ -284,20 +287,24 @@ async def test_an_answer_that_is_no_vector_stores_nothing(
     await refuses(agent, case, lambda m: m.learn_many(["good", "a bad one"]))
 
 
-async def test_an_embedder_that_is_away_stops_recall_but_not_learning(
+async def test_an_embedder_that_is_away_leaves_recall_the_words_and_stops_no_learning(
     known: AgentMemory, embedder: Any
 ) -> None:
     embedder.up = False
-    with pytest.raises(error_of("embedder is away in recall"), match="mode='keyword'"):
-        await known.recall("tea")
-    memory_id = await known.learn("black tea")
+    assert "`DegradedRecall`" in TABLE["embedder is away in recall"]
+    with pytest.warns(chrysalis_memory.errors.DegradedRecall):
+        (found,) = await known.recall("tea")
+    assert (found.id, found.explanation.similarity) == ("known", None)
+    with pytest.raises(error_of("embedder is away in semantic recall"), match="mode='keyword'"):
+        await known.recall("tea", mode="semantic")
     assert TABLE["embedder is away in learn"].startswith("kept without a vector")
-    found = {memory.id for memory in await known.recall("tea", mode="keyword")}
-    assert found == {"known", memory_id}
+    memory_id = await known.learn("black tea")
+    by_words = {memory.id for memory in await known.recall("tea", mode="keyword")}
+    assert by_words == {"known", memory_id}
     assert (await known.statistics()).pending == 1
     embedder.up = True
-    assert await known.embed_pending() <= 1
-    assert {memory.id for memory in await known.recall("tea", mode="semantic")} == found
+    await known.embed_pending()
+    assert {memory.id for memory in await known.recall("tea", mode="semantic")} == by_words
 
 
 async def test_a_locked_file_is_left_to_the_other_process(start_agent: Start) -> None:

@@ -54,9 +54,12 @@ def rows(storage: MemoryStorage, prefix: str) -> dict[str, list[Any]]:
     )
 
 
-def recalled(storage: MemoryStorage, text: str, *, k: int = 10, depth: int = 1000) -> list[Any]:
-    vector = Embedding(vector_of(text), "space", text).vector
-    request = SearchRequest(vector, "space", text.split(), EVERYTHING, depth)
+def recalled(
+    storage: MemoryStorage, text: str, *, k: int = 10, depth: int = 1000, mode: str = "hybrid"
+) -> list[Any]:
+    vector = None if mode == "keyword" else Embedding(vector_of(text), "space", text).vector
+    words = [] if mode == "semantic" else text.split()
+    request = SearchRequest(vector, "space", words, EVERYTHING, depth)
     chosen: list[Any] = []
 
     def choose(candidates: list[Any]) -> list[int]:
@@ -151,9 +154,9 @@ def test_state_the_store_has_seen_changes_nothing_again(
     assert everything() == before
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("mode", ["hybrid", "semantic", "keyword"])
 def test_equally_good_memories_are_recalled_alike_whatever_order_they_came_in(
-    open_store: Callable[..., MemoryStorage], seed: int
+    open_store: Callable[..., MemoryStorage], mode: str
 ) -> None:
     text = "the same few words"
     documents = [MemoryDocument(f"m{i:03}", text, clock=clock_at(1)) for i in range(80)]
@@ -161,9 +164,9 @@ def test_equally_good_memories_are_recalled_alike_whatever_order_they_came_in(
     for name in ("a.db", "b.db"):
         storage = open_store(name)
         embed_pending(storage)
-        random.Random(f"{seed}{name}").shuffle(documents)
+        random.Random(name).shuffle(documents)
         storage.put_many(documents)
         embed_pending(storage)
-        found = recalled(storage, text, k=5, depth=50)
+        found = recalled(storage, text, k=5, depth=50, mode=mode)
         answers.append([memory_id for memory_id, _ in found])
     assert answers == [[f"m{i:03}" for i in range(5)]] * 2

@@ -7,7 +7,7 @@ import pytest
 
 from chrysalis_memory import AgentMemory, AgentMemoryConfig, Weights
 from chrysalis_memory.config import default_path
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.errors import InvalidValue, NotADatabase
 from embedders.errors import UnknownEmbedder
 
 HOSTILE = (
@@ -34,6 +34,11 @@ def test_no_agent_can_be_named_into_anothers_file() -> None:
     for agent_id in HOSTILE:
         path = default_path(agent_id)
         assert path.stem == agent_id or default_path(path.stem) != path
+
+
+@pytest.mark.parametrize("agent_id", ["con", "CON", "prn", "aux", "nul", "com1", "lpt9"])
+def test_no_file_has_a_name_that_windows_reserves(agent_id: str) -> None:
+    assert default_path(agent_id).stem.lower() != agent_id.lower()
 
 
 def test_a_plain_id_is_its_own_file_name() -> None:
@@ -126,3 +131,22 @@ def test_an_empty_path_or_embedder_is_not_taken_for_none() -> None:
 async def test_an_empty_path_is_refused() -> None:
     with pytest.raises(InvalidValue, match="path"):
         await AgentMemory("ada", path="", embedder="hashing").start()
+
+
+async def test_without_an_embedder_the_one_the_file_was_made_with_is_used(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    async with AgentMemory("ada", path=path, embedder="hashing:32") as memory:
+        await memory.learn("tea")
+    async with AgentMemory("ada", path=path) as memory:
+        assert (await memory.statistics()).space.name == "hashing:32"
+        await memory.reindex("hashing:64")
+    async with AgentMemory("ada", path=path) as memory:
+        assert [found.content for found in await memory.recall("tea")] == ["tea"]
+        assert (await memory.statistics()).space.dimension == 64
+
+
+async def test_a_file_that_must_exist_is_not_made(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "memory.db"
+    with pytest.raises(NotADatabase, match="no memory"):
+        await AgentMemory("ada", path=path, embedder="hashing", must_exist=True).start()
+    assert not path.parent.exists()

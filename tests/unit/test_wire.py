@@ -235,6 +235,25 @@ def test_bytes_cannot_name_a_known_field_as_one_of_a_newer_version(name):
         MemoryDocument.from_bytes(msgpack.packb(wrong))
 
 
+@pytest.mark.parametrize("depth", [40, 500, 1000, 1020, 100_000])
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(b"", b""), (b"\x93", b"\xa1m\x02"), (b"\x93\x01", b"\x02"), (b"\x93\x01\xa1m", b"")],
+    ids=["whole", "format", "id", "life"],
+)
+def test_bytes_nested_however_deeply_are_refused(before, after, depth):
+    with pytest.raises(InvalidDocument):
+        MemoryDocument.from_bytes(before + b"\x91" * depth + b"\x01" + after)
+
+
+@pytest.mark.parametrize("name", ["id", "format", "life", "content", "tags", "related", "mood"])
+def test_json_nested_however_deeply_is_refused(name):
+    for depth in (40, *range(800, 1000, 3), 100_000):
+        text = json.dumps(plain(**{name: "deep"})).replace('"deep"', "[" * depth + "]" * depth)
+        with pytest.raises(InvalidDocument):
+            MemoryDocument.from_json(text)
+
+
 # Mutations: whatever happens to a document on its way, reading it raises nothing else
 
 json_values = st.recursive(

@@ -75,6 +75,7 @@ def m001_tables(connection: Database) -> None:
             fingerprint TEXT NOT NULL UNIQUE,
             model TEXT NOT NULL,
             dimension INTEGER NOT NULL,
+            name TEXT,
             active INTEGER NOT NULL
         ) STRICT;
         CREATE TABLE pending (

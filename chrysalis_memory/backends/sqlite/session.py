@@ -200,19 +200,20 @@ class SQLiteSession(WordIndex):
     def spaces(self) -> list[Space]:
         """See :meth:`Session.spaces`."""
         rows = self.connection.execute(
-            "SELECT number, fingerprint, model, dimension, active FROM space ORDER BY number"
+            "SELECT number, fingerprint, model, dimension, name, active FROM space ORDER BY number"
         )
-        return [Space(*row[:4], active=bool(row[4])) for row in rows]
+        return [Space(*row[:5], active=bool(row[5])) for row in rows]
 
-    def create_space(self, fingerprint: str, model: str, dimension: int) -> Space:
+    def create_space(self, fingerprint: str, model: str, dimension: int, name: str | None) -> Space:
         """See :meth:`Session.create_space`."""
         active = not self.spaces()
         self.connection.execute(
-            "INSERT INTO space (fingerprint, model, dimension, active) VALUES (?, ?, ?, ?)",
-            (fingerprint, model, dimension, active),
+            "INSERT INTO space (fingerprint, model, dimension, name, active) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (fingerprint, model, dimension, name, active),
         )
         number = self.connection.last_insert_rowid()
-        space = Space(number, fingerprint, model, dimension, active)
+        space = Space(number, fingerprint, model, dimension, name, active)
         VectorIndex(self.connection, space).create()
         self.connection.execute(
             "INSERT INTO pending SELECT ?, number FROM memory WHERE content IS NOT NULL",

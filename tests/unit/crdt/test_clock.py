@@ -61,6 +61,27 @@ def test_an_old_observed_stamp_does_not_set_the_clock_back():
     assert 100 == clock.now()
 
 
+def test_a_stamp_further_ahead_than_the_drift_bound_is_not_followed():
+    clock = HybridLogicalClock(wall_us=Wall(us=100), drift_us=10)
+    clock.observe(111)
+    assert 100 == clock.now()
+    clock.observe(110)
+    assert 111 == clock.now()
+
+
+def test_changing_something_from_the_far_future_does_not_drag_everything_else_along():
+    clock = HybridLogicalClock(wall_us=Wall(us=100), drift_us=10)
+    assert 5_001 == clock.now(above=5_000)
+    assert clock.now() < 5_000
+
+
+def test_there_is_no_stamp_after_the_year_9999_and_the_clock_goes_on():
+    clock = HybridLogicalClock(wall_us=Wall(us=100))
+    with pytest.raises(InvalidValue):
+        clock.now(above=STAMP_MAX - 1)
+    assert 100 == clock.now()
+
+
 def test_observing_gives_no_stamp_by_itself():
     clock = HybridLogicalClock(wall_us=Wall(us=500))
     clock.observe(20)

@@ -108,6 +108,14 @@ def test_elements_come_earliest_add_first_and_by_name_when_added_at_once():
     assert ["a", "b", "late"] == both_ways(tags, other)
 
 
+def test_an_element_added_twice_at_once_takes_the_place_of_the_earlier_add():
+    ann, bob = ORSet("ann"), ORSet("bob")
+    ann.add("twice", timestamp=3)
+    bob.add("between", timestamp=5)
+    bob.add("twice", timestamp=9)
+    assert ["twice", "between"] == both_ways(ann, bob)
+
+
 def test_stamps_come_from_the_clock_of_the_set():
     tags = ORSet("ann", clock=HybridLogicalClock(wall_us=lambda: 5))
     tags.add("x")
