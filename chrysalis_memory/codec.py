@@ -7,6 +7,7 @@ map keys; they are what is stored, compared and digested.
 
 import json
 import math
+import reprlib
 from collections.abc import Callable, Mapping
 from hashlib import blake2b
 from typing import Any, TypeVar, cast
@@ -23,6 +24,8 @@ _unpackb: Callable[..., Any] = cast("Any", msgpack).unpackb
 
 JSON_DEPTH_MAX = 32
 _SHOWN_MAX = 80
+_REPR = reprlib.Repr()  # follows nesting a few levels down only
+_REPR.maxstring = _REPR.maxother = _SHOWN_MAX
 _INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
 
 
@@ -47,7 +50,7 @@ def json_text(value: Any) -> str:
 def shown(value: Any) -> str:
     """Return ``repr(value)`` for an error message, shortened, whatever the value is."""
     try:
-        text = repr(value)
+        text = _REPR.repr(value)
     except ValueError:  # Python refuses to print integers of thousands of digits
         text = f"an integer of {value.bit_length()} bits" if isinstance(value, int) else "a value"
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."

@@ -9,7 +9,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chrysalis_memory import codec, wire
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
 
 _PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -58,9 +58,7 @@ class AgentMemoryConfig(BaseSettings):
         try:
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidValue(f"setting {where}: {first['msg']}") from error
+            raise refused(error, what="setting ") from error
 
 
 def default_path(agent_id: str) -> Path:

@@ -58,7 +58,7 @@ class EmbeddingQueue:
     ) -> None:
         self._storage = storage
         self.embedder = embedder
-        self._name = name
+        self.name = name
         self._batch = batch
         self._in_thread = in_thread
         self._space: Space | None = None
@@ -83,7 +83,7 @@ class EmbeddingQueue:
     def _open_space(self, fingerprint: str) -> Space:
         check_space(self._storage.read(active_space), fingerprint)
         return self._storage.open_space(
-            fingerprint, self.embedder.model, self.embedder.dimension, name=self._name
+            fingerprint, self.embedder.model, self.embedder.dimension, name=self.name
         )
 
     async def try_embed(self, texts: Sequence[str]) -> list[Embedding] | None:
@@ -186,7 +186,7 @@ class EmbeddingQueue:
         done = await queue.work_off(space, progress)
         async with self._switching:
             await self._in_thread(lambda: self._storage.activate_space(space))
-            self.embedder, self._name, self._space = embedder, name, space
+            self.embedder, self.name, self._space = embedder, name, space
         self.wake()
         return done
 

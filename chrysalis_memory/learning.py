@@ -18,8 +18,7 @@ from pydantic import (
 from chrysalis_memory import codec, wire
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
-from chrysalis_memory.errors import InvalidValue
-from chrysalis_memory.query import MemoryType, Name, Names, Namespace, Score
+from chrysalis_memory.query import MemoryType, Name, Names, Namespace, Score, refused
 from chrysalis_memory.transaction import Transaction
 
 Content = Annotated[str, BeforeValidator(wire.check_content)]
@@ -45,9 +44,7 @@ class _Options(BaseModel):
         try:
             return cls(**values)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidValue(f"{where}: {first['msg']}") from error
+            raise refused(error) from error
 
 
 class NewMemory(_Options):

@@ -111,6 +111,13 @@ def _one_or_many(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
+def refused(error: ValidationError, *, what: str = "") -> InvalidValue:
+    """Return pydantic's first complaint as this package's error."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return InvalidValue(f"{what}{where}: {first['msg']}")
+
+
 Name = Annotated[str, BeforeValidator(lambda value: wire.check_name(value, what="name"))]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_one_or_many)]
 MemoryType = Annotated[str, BeforeValidator(wire.check_memory_type)]
@@ -160,9 +167,7 @@ class Filter(BaseModel):
         try:
             return cls(**{k: v for k, v in conditions.items() if v is not None})
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise InvalidValue(f"filter {where}: {first['msg']}") from error
+            raise refused(error, what="filter ") from error
 
     @property
     def is_empty(self) -> bool:

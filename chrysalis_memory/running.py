@@ -122,7 +122,8 @@ class Running:
                 await self.flush_access()
             finally:
                 await self.in_thread(self._storage.close)
-        if self._queue is not None:
+        if self._queue is not None and self._queue.name is not None:
+            # An embedder given as an object belongs to the caller, who may share it.
             await self._queue.embedder.close()
         self._threads.shutdown(wait=False)
 

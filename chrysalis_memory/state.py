@@ -8,7 +8,8 @@ a document and merging equal documents cost next to nothing.
 from typing import Any, NamedTuple
 
 from chrysalis_memory import codec
-from chrysalis_memory.crdt import gset, kernel, lww_register, orset, vector_clock
+from chrysalis_memory.codec import shown
+from chrysalis_memory.crdt import counts, gset, kernel, lww_register, orset
 from chrysalis_memory.crdt.lww_register import Register
 from chrysalis_memory.errors import InvalidDocument
 
@@ -43,8 +44,8 @@ class State(NamedTuple):
     related: gset.Elements = gset.EMPTY
     parents: gset.Elements = gset.EMPTY
     evidence: gset.Elements = gset.EMPTY
-    clock: vector_clock.Counts = _EMPTY
-    access: vector_clock.Counts = _EMPTY
+    clock: counts.Counts = _EMPTY
+    access: counts.Counts = _EMPTY
     extra: dict[str, Register] = _EMPTY
 
     @property
@@ -101,8 +102,8 @@ def join(mine: State, theirs: State) -> State:
             related if related is related2 else gset.join(related, related2),
             parents if parents is parents2 else gset.join(parents, parents2),
             evidence if evidence is evidence2 else gset.join(evidence, evidence2),
-            clock if clock is clock2 else vector_clock.join(clock, clock2),
-            access if access is access2 else vector_clock.join(access, access2),
+            clock if clock is clock2 else counts.join(clock, clock2),
+            access if access is access2 else counts.join(access, access2),
             extra if extra is extra2 else lww_register.join_map(extra, extra2),
         )
     )
@@ -197,7 +198,7 @@ def check_layout(parts: Any) -> None:
         raise InvalidDocument("these bytes are no memory document")
     if parts[0] != FORMAT:
         raise InvalidDocument(
-            f"document format {parts[0]!r} is not format {FORMAT}, the one this version reads; "
+            f"document format {shown(parts[0])} is not format {FORMAT}, which this version reads; "
             "install the version that wrote it"
         )
     if len(parts) not in (3, _LENGTH):  # pyright: ignore[reportUnknownArgumentType]

@@ -8,7 +8,7 @@ from chrysalis_memory import state as states
 from chrysalis_memory import wire
 from chrysalis_memory.backends.base import MemoryRow, Session, Space, StoredMemory
 from chrysalis_memory.codec import digest
-from chrysalis_memory.crdt import vector_clock
+from chrysalis_memory.crdt import counts
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
@@ -146,7 +146,7 @@ def document_of(stored: StoredMemory, writer: str, clock: HybridLogicalClock) ->
     """Return a handle on what a backend stores; access counts are joined in."""
     memory_id, state = states.decode(stored.state)
     if stored.access:
-        state = state._replace(access=vector_clock.join(state.access, dict(stored.access)))
+        state = state._replace(access=counts.join(state.access, dict(stored.access)))
     return MemoryDocument.of(memory_id, state, writer=writer, clock=clock)
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from chrysalis_memory import codec
 from chrysalis_memory.codec import shown
-from chrysalis_memory.crdt import gset, kernel, lww_register, orset, vector_clock
+from chrysalis_memory.crdt import counts, gset, kernel, lww_register, orset
 from chrysalis_memory.crdt.clock import STAMP_MAX, check_stamp
 from chrysalis_memory.crdt.lww_register import Register
 from chrysalis_memory.errors import InvalidDocument, InvalidValue
@@ -217,13 +217,13 @@ def from_plain(plain: object) -> tuple[str, State]:
     except InvalidDocument:
         raise
     except InvalidValue as error:
-        raise InvalidDocument(f"document {fields.get('id')!r}: {error}") from error
+        raise InvalidDocument(f"document {shown(fields.get('id'))}: {error}") from error
 
 
 def _from_fields(fields: Mapping[str, Any]) -> tuple[str, State]:
     if fields.get("format") != FORMAT:
         raise InvalidDocument(
-            f"document format {fields.get('format')!r} is not format {FORMAT}, the one this "
+            f"document format {shown(fields.get('format'))} is not format {FORMAT}, the one this "
             "version reads; install the version that wrote it"
         )
     memory_id = check_name(fields.get("id"), what="id")
@@ -246,7 +246,7 @@ def _from_fields(fields: Mapping[str, Any]) -> tuple[str, State]:
     for name in ("related", "parents", "evidence"):
         checked[name] = _checked_elements(fields.get(name, ()), what=name)
     for name in ("clock", "access"):
-        checked[name] = vector_clock.check_counts(fields.get(name, {}))
+        checked[name] = counts.check_counts(fields.get(name, {}))
     state = State(**checked)
     if state.content is None:
         raise InvalidValue("a memory that is not forgotten needs content")
@@ -314,7 +314,7 @@ def from_bytes(data: bytes) -> tuple[str, State]:
         if isinstance(registers, dict):
             _thaw_in_place(cast("dict[str, Any]", registers))
     if not isinstance(extra, dict):
-        raise InvalidDocument(f"fields of newer versions are a map, got {extra!r}")
+        raise InvalidDocument(f"fields of newer versions are a map, got {shown(extra)}")
     if known := _KNOWN.intersection(cast("dict[str, Any]", extra)):
         raise InvalidDocument(f"{sorted(known)} are no fields of a newer version")
     return from_plain(fields | cast("dict[str, Any]", extra))
@@ -326,4 +326,6 @@ def _thaw_in_place(registers: dict[str, Any]) -> None:
             case (_, _, str()):
                 registers[key] = lww_register.thawed(cast("Register", register))
             case _:
-                raise InvalidDocument(f"{key!r} holds {shown(register)}, no [stamp, writer, JSON]")
+                raise InvalidDocument(
+                    f"{shown(key)} holds {shown(register)}, no [stamp, writer, JSON]"
+                )

@@ -56,12 +56,18 @@ class HybridLogicalClock:
     def now(self, *, above: int = 0) -> int:
         """Return a stamp greater than every earlier one, every observed one, and ``above``.
 
+        An ``above`` further ahead than the drift bound moves only this one stamp, as in
+        :meth:`observe`.
+
         Raises:
             InvalidValue: the wall clock or ``above`` is past the year 9999.
         """
         with self._lock:
-            self._last = check_stamp(max(self.wall_us(), self._last + 1, above + 1))
-            return self._last
+            wall = self.wall_us()
+            stamp = check_stamp(max(wall, self._last + 1, above + 1))
+            if stamp <= max(wall, self._last) + self._drift_us:
+                self._last = stamp
+            return stamp
 
     def observe(self, stamp: int) -> None:
         """Make every later stamp greater than ``stamp``, one read from another replica.
