@@ -22,7 +22,7 @@ from chrysalis_memory import AgentMemory, MemoryDocument, MemoryStorage
 def document(number: int) -> MemoryDocument:
     memory = MemoryDocument(
         id=f"memory-{number}",
-        content=f"The user said in conversation {number} that the meeting moves to room {number % 40}",
+        content=f"In conversation {number} the user said the meeting moves to room {number % 40}",
         memory_type="semantic",
         source_instance="benchmark",
     )
@@ -73,7 +73,7 @@ def puts_and_gets(folder: Path, count: int) -> None:
         compare("put (durable)", puts, inserts, "at most 4")
         compare("get", gets, selects, "at most 4")
         print(
-            f"{'read 1,000 documents':34} ours {statistics.median(reads) / 1000:9.2f} ms   (at most 5)"
+            f"{'read 1,000 documents':34} ours {statistics.median(reads) / 1e3:9.2f} ms (at most 5)"
         )
     connection.close()
 

@@ -14,6 +14,8 @@ class Deliveries:
     ``asyncio.wrap_future`` wakes the loop once per future, and each wake-up lets both threads
     fight for the interpreter: with a hundred writes in one commit that costs more than the commit.
 
+    The writing thread must call :meth:`deliver` after each group.
+
     Args:
         loop: The loop that awaits.
     """
@@ -21,7 +23,6 @@ class Deliveries:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
-        self._woken = False
 
     def wrap(self, source: "Future[T]") -> "asyncio.Future[T]":
         """Return an awaitable for ``source``; cancelling it cancels ``source`` if not started."""
@@ -32,19 +33,17 @@ class Deliveries:
                 source.cancel()
 
         target.add_done_callback(cancel)
-        source.add_done_callback(lambda done: self._note(target, done))
+        source.add_done_callback(lambda done: self._ready.append((target, done)))
+        if source.done():  # its group may have ended before it was noted here
+            self._loop.call_soon(self._settle)
         return target
 
-    def _note(self, target: "asyncio.Future[Any]", source: "Future[Any]") -> None:
-        self._ready.append((target, source))
-        # _deliver unsets the flag before it looks, so a result appended while it was set is seen.
-        if not self._woken:
-            self._woken = True
-            if not self._loop.is_closed():
-                self._loop.call_soon_threadsafe(self._deliver)
+    def deliver(self) -> None:
+        """Hand what has ended to the loop; called on the writing thread."""
+        if self._ready and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._settle)
 
-    def _deliver(self) -> None:
-        self._woken = False
+    def _settle(self) -> None:
         while self._ready:
             target, source = self._ready.popleft()
             if target.done():

@@ -75,6 +75,7 @@ class Running:
         self._storage = self.storage = await self.in_thread(
             lambda: self._open_storage(path, agent_id)
         )
+        self.storage.on_group_end(self._deliveries.deliver)
         self.storage.instance = f"{agent_id}@{self.storage.replica}"
         name, embedder = chosen
         if embedder is None:

@@ -122,6 +122,10 @@ class MemoryStorage:
             lambda session: work(Transaction(session, self.instance, self.clock))
         )
 
+    def on_group_end(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` on the writing thread whenever a group of writes has ended."""
+        self._backend.on_group_end(listener)
+
     def put(self, document: MemoryDocument, embedding: Embedding | None = None) -> str:
         """Merge a document into the store and return its id.
 

@@ -3,10 +3,11 @@
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
+from typing import NamedTuple, cast
 
 from chrysalis_memory import state as states
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import MemoryRow, Session, Space, StoredMemory
+from chrysalis_memory.backends.base import MemoryRow, SavedRow, Session, Space, StoredMemory
 from chrysalis_memory.codec import digest
 from chrysalis_memory.crdt import counts
 from chrysalis_memory.crdt.clock import HybridLogicalClock
@@ -15,7 +16,12 @@ from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import InvalidValue, MemoryForgotten, MemoryNotFound
 from chrysalis_memory.query import scalar
 from chrysalis_memory.search import check_space
-from chrysalis_memory.state import State
+from chrysalis_memory.state import REGISTERS, State
+
+
+class _Known(NamedTuple):
+    number: int
+    state: State
 
 
 class Transaction:
@@ -31,10 +37,19 @@ class Transaction:
         self.session = session
         self._writer = writer
         self._clock = clock
+        # The memory read or saved last: nobody else writes meanwhile, and most work reads the one
+        # memory that it then saves.
+        self._last: tuple[str, _Known | None] | None = None
 
-    def document(self, stored: StoredMemory) -> MemoryDocument:
-        """Return a handle on a stored memory."""
-        return document_of(stored, self._writer, self._clock)
+    def _known(self, memory_id: str) -> _Known | None:
+        if self._last is None or self._last[0] != memory_id:
+            stored = self.session.load(memory_id)
+            known = None if stored is None else _Known(stored.number, state_of(stored))
+            self._last = (memory_id, known)
+        return self._last[1]
+
+    def _handle(self, memory_id: str, state: State) -> MemoryDocument:
+        return MemoryDocument.of(memory_id, state, writer=self._writer, clock=self._clock)
 
     def new_document(self, memory_id: str, content: str, memory_type: str | None) -> MemoryDocument:
         """Return a document that is not stored yet, written by this store's writer."""
@@ -50,8 +65,8 @@ class Transaction:
 
     def load(self, memory_id: str) -> MemoryDocument | None:
         """Return a memory, forgotten or not; ``None`` when the id is unknown."""
-        stored = self.session.load(memory_id)
-        return None if stored is None else self.document(stored)
+        known = self._known(memory_id)
+        return None if known is None else self._handle(memory_id, known.state)
 
     def require(self, memory_id: str) -> MemoryDocument:
         """Return a memory that must be there.
@@ -73,39 +88,38 @@ class Transaction:
         Raises:
             MemoryForgotten: the id was forgotten and ``document`` is of an earlier life.
         """
-        stored = self.session.load(document.id)
-        if stored is not None:
-            life = self.document(stored).state.life
-            if life % 2 == 0 and document.state.life < life:
-                raise MemoryForgotten(document.id)
-        number, merged, _ = self._merge(document, stored)
+        known = self._known(document.id)
+        if known is not None and not known.state.alive and document.state.life < known.state.life:
+            raise MemoryForgotten(document.id)
+        self.merge(document)
+        number, state = cast("_Known", self._known(document.id))
         if embedding is not None:
             self._save_embedding(number, embedding)
-        return merged
+        return self._handle(document.id, state)
 
     def merge(self, document: MemoryDocument) -> bool:
         """Merge one document; tell whether that changed anything.
 
         An old copy of a forgotten memory changes nothing, and state already known writes nothing.
         """
-        return self._merge(document, self.session.load(document.id))[2]
-
-    def _merge(
-        self, document: MemoryDocument, stored: StoredMemory | None
-    ) -> tuple[int, MemoryDocument, bool]:
-        self._clock.observe(states.greatest_stamp(document.state))
-        known = None if stored is None else self.document(stored).state
-        joined = document.state if known is None else states.join(known, document.state)
-        merged = MemoryDocument.of(document.id, joined, writer=self._writer, clock=self._clock)
-        if known is not None and stored is not None and joined == known:
-            return stored.number, merged, False
-        number = -1 if stored is None else stored.number
-        if known is None or joined._replace(access=known.access) != known:
-            number = self.session.save(row_of(document.id, joined))
-        known_access = known.access if known is not None and known.life == joined.life else {}
+        known = self._known(document.id)
+        if known is None:
+            joined, number = document.state, -1
+        else:
+            joined, number = states.join(known.state, document.state), known.number
+            if joined == known.state:
+                return False
+        updated_at = states.greatest_stamp(joined)
+        self._clock.observe(updated_at)
+        before = None if known is None else known.state
+        if before is None or joined._replace(access=before.access) != before:
+            row = row_of(document.id, joined, updated_at)
+            number = self.session.save(row, None if known is None else _saved_row(known, joined))
+        known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
-        return number, merged, True
+        self._last = (document.id, _Known(number, joined))
+        return True
 
     def forget(self, memory_id: str) -> bool:
         """Forget one memory with its vectors, words and tags; tell whether there was one."""
@@ -118,10 +132,11 @@ class Transaction:
     def count_access(self, counts: Mapping[str, int], replica: str) -> None:
         """Count uses by ``replica``; memories forgotten meanwhile are passed over."""
         for memory_id, count in counts.items():
-            stored = self.session.load(memory_id)
-            if stored is not None and self.document(stored).state.alive:
-                total = stored.access.get(replica, 0) + count
-                self.session.save_access(stored.number, {replica: total})
+            known = self._known(memory_id)
+            if known is not None and known.state.alive:
+                total = known.state.access.get(replica, 0) + count
+                self.session.save_access(known.number, {replica: total})
+        self._last = None
 
     def _save_embedding(self, number: int, embedding: Embedding) -> None:
         space = self.space(embedding.model)
@@ -142,16 +157,47 @@ class Transaction:
         return next((s for s in self.session.spaces() if s.fingerprint == fingerprint), None)
 
 
-def document_of(stored: StoredMemory, writer: str, clock: HybridLogicalClock) -> MemoryDocument:
-    """Return a handle on what a backend stores; access counts are joined in."""
-    memory_id, state = states.decode(stored.state)
+def _saved_row(known: _Known, joined: State) -> SavedRow:
+    before = known.state
+    # A join keeps the very objects of parts that did not change.
+    same = [field for field, part in _DERIVED if getattr(before, part) is getattr(joined, part)]
+    content = None if before.content is None else before.content[2]
+    return SavedRow(known.number, before.life, content, frozenset(same))
+
+
+# Columns and rows, and the part of the state they are derived from.
+_DERIVED = (
+    *((name, name) for name in REGISTERS),
+    *((name, name) for name in ("importance", "confidence", "tags", "metadata")),
+    ("created_at", "created"),
+    ("source", "created"),
+)
+
+
+def state_of(stored: StoredMemory) -> State:
+    """Return the state of what a backend stores; access counts are joined in."""
+    state = states.decode(stored.state)[1]
     if stored.access:
         state = state._replace(access=counts.join(state.access, dict(stored.access)))
+    return state
+
+
+def document_of(stored: StoredMemory, writer: str, clock: HybridLogicalClock) -> MemoryDocument:
+    """Return a handle on what a backend stores."""
+    memory_id, state = states.decode(stored.state)
+    if stored.access:
+        state = state_of(stored)
     return MemoryDocument.of(memory_id, state, writer=writer, clock=clock)
 
 
-def row_of(memory_id: str, state: State) -> MemoryRow:
-    """Return the row of a state: canonical bytes and the columns derived from them."""
+def row_of(memory_id: str, state: State, updated_at: int) -> MemoryRow:
+    """Return the row of a state: canonical bytes and the columns derived from them.
+
+    Args:
+        memory_id: The memory's id.
+        state: Its state.
+        updated_at: The greatest stamp of ``state``.
+    """
     data = states.encode(memory_id, state, access=False)
     memory = MemoryDocument.of(memory_id, state)
     return MemoryRow(
@@ -167,10 +213,10 @@ def row_of(memory_id: str, state: State) -> MemoryRow:
         importance=memory.get_importance(),
         confidence=memory.get_confidence(),
         created_at=state.created[0],
-        updated_at=states.greatest_stamp(state),
+        updated_at=updated_at,
         expires_at=state.expires_at[2] if state.expires_at else None,
         archived=memory.archived,
         source=state.created[1],
-        tags=tuple(memory.get_tags()),
-        metadata=tuple((key, scalar(value)) for key, value in memory.metadata.items()),
+        tags=memory.get_tags(),
+        metadata=[(key, scalar(value)) for key, value in memory.metadata.items()],
     )

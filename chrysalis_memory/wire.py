@@ -326,6 +326,4 @@ def _thaw_in_place(registers: dict[str, Any]) -> None:
             case (_, _, str()):
                 registers[key] = lww_register.thawed(cast("Register", register))
             case _:
-                raise InvalidDocument(
-                    f"{shown(key)} holds {shown(register)}, no [stamp, writer, JSON]"
-                )
+                raise InvalidDocument(f"{shown(key)} holds {shown(register)}, no register")

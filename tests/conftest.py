@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from chrysalis_memory import AgentMemory, MemoryStorage
+from chrysalis_memory import AgentMemory, HybridLogicalClock, MemoryDocument, MemoryStorage
+from chrysalis_memory.backends.base import SavedRow
+from chrysalis_memory.state import greatest_stamp
+from chrysalis_memory.transaction import document_of, row_of
 from embedders.base import InputType
 from embedders.errors import EmbedderUnavailable
 from embedders.hashing import HashingEmbedder
@@ -119,6 +122,18 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 def storage(backend: Backend, tmp_path: Path) -> Iterator[MemoryStorage]:
     with backend.open(tmp_path) as storage:
         yield storage
+
+
+def save_document(session: Any, document: MemoryDocument) -> int:
+    """Make a document the stored one, whatever was stored; a transaction would merge them."""
+    stored = session.load(document.id)
+    saved = None
+    if stored is not None:
+        known = document_of(stored, "test", HybridLogicalClock())
+        content = None if known.is_forgotten else known.content
+        saved = SavedRow(stored.number, known.state.life, content, frozenset())
+    row = row_of(document.id, document.state, greatest_stamp(document.state))
+    return session.save(row, saved)
 
 
 # Surroundings

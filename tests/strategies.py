@@ -185,9 +185,6 @@ class History:
         return f"History(latest={self.latest!r})"
 
 
-_changes = st.sampled_from(
-    [Change(replica, wall, *change) for change in CHANGES for replica in REPLICAS for wall in WALLS]
-)
 _merges = st.sampled_from(
     [Merge(replica, source) for replica in REPLICAS for source in REPLICAS if replica != source]
 )
@@ -213,11 +210,39 @@ def _short_or_long(step: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]
     return st.one_of(st.lists(step, max_size=6), long, long)
 
 
-_living = st.one_of(_changes, _changes, _changes, _merges, _restores, _blind_writes)
-living_steps: st.SearchStrategy[list[Step]] = _short_or_long(_living)
-steps: st.SearchStrategy[list[Step]] = _short_or_long(
-    st.one_of(_living, _living, _living, _endings)
+FOCUSES = (
+    "add_tag remove_tag",
+    "set_importance set_confidence",
+    "set_content set_memory_type set_namespace set_episode set_expires_at set_archived",
+    "set_metadata record_access",
+    "add_related add_parent add_evidence",
 )
+"""Methods that a history may keep to, so that replicas meet in the same fields."""
+
+
+def _changes(methods: Sequence[str]) -> st.SearchStrategy[Change]:
+    return st.sampled_from(
+        [
+            Change(replica, wall, method, arguments)
+            for method, arguments in CHANGES
+            if method in methods
+            for replica in REPLICAS
+            for wall in WALLS
+        ]
+    )
+
+
+def _steps(methods: Sequence[str], *, forgetting: bool) -> st.SearchStrategy[list[Step]]:
+    changes = _changes(methods)
+    living = st.one_of(changes, changes, changes, _merges, _restores, _blind_writes)
+    return _short_or_long(st.one_of(living, living, living, _endings) if forgetting else living)
+
+
+_ALL = [method for method, _ in CHANGES]
+_KEPT_TO = [_ALL, *(focus.split() for focus in FOCUSES)]
+
+living_steps = st.one_of([_steps(methods, forgetting=False) for methods in _KEPT_TO])
+steps = st.one_of([_steps(methods, forgetting=True) for methods in _KEPT_TO])
 
 
 def histories(*, forgetting: bool = True) -> st.SearchStrategy[History]:

@@ -34,8 +34,8 @@ class MemoryRow(NamedTuple):
     expires_at: int | None
     archived: bool
     source: str
-    tags: tuple[str, ...]
-    metadata: tuple[tuple[str, Scalar], ...]
+    tags: Sequence[str]
+    metadata: Sequence[tuple[str, Scalar]]
 
 
 class StoredMemory(NamedTuple):
@@ -46,6 +46,16 @@ class StoredMemory(NamedTuple):
     state: bytes
     access: Mapping[str, int]
     """Access counts by replica."""
+
+
+class SavedRow(NamedTuple):
+    """What a store needs to know of a row that is replaced."""
+
+    number: int
+    life: int
+    content: str | None
+    same: frozenset[str]
+    """The fields of :class:`MemoryRow` that need not be written again."""
 
 
 class Space(NamedTuple):
@@ -123,8 +133,8 @@ class Session(Protocol):
         """Return the tags of matching memories with their counts, most frequent first."""
         ...
 
-    def save(self, row: MemoryRow) -> int:
-        """Insert or replace one memory with its derived rows; return its number.
+    def save(self, row: MemoryRow, saved: SavedRow | None) -> int:
+        """Insert a memory, or replace ``saved``, with its derived rows; return its number.
 
         Raises the change number. Access rows of an earlier life and vectors of a forgotten memory
         are removed; the vector of a memory whose text changed is replaced by one already known of
@@ -231,6 +241,10 @@ class Backend(Protocol):
 
         Cancelling the future before the work starts leaves it undone; later it is done whole.
         """
+        ...
+
+    def on_group_end(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` on the writing thread whenever a group of writes has ended."""
         ...
 
     def close(self) -> None:

@@ -93,9 +93,7 @@ def check_entries(entries: object) -> Entries:
             )
         stamp, value, cleared = cast("list[Any]", entry)
         if not (_is_stamp(stamp) and _is_stamp(cleared) and _is_score(value)):
-            raise InvalidValue(
-                f"{shown(entry)} of writer {shown(writer)} is no [stamp, value, cleared]"
-            )
+            raise InvalidValue(f"{shown(entry)} of {shown(writer)} is no [stamp, value, cleared]")
         name = codec.check_text(writer, what="writer")
         checked[name] = _join_entry((stamp, value + 0.0, cleared), (NO_STAMP, 0.0, NO_STAMP))
     return checked

@@ -9,7 +9,8 @@ import pytest
 from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec
 from chrysalis_memory.errors import StoreClosed
 from chrysalis_memory.query import Query
-from chrysalis_memory.transaction import document_of, row_of
+from chrysalis_memory.transaction import document_of
+from tests.rows import put_row
 
 NOW_US = 1_800_000_000_000_000
 EVERYTHING = Query(Filter(), NOW_US)
@@ -31,8 +32,7 @@ def write(storage: MemoryStorage, work: Callable[[Any], Any]) -> Any:
 
 
 def save(storage: MemoryStorage, *documents: MemoryDocument) -> list[int]:
-    rows = [row_of(document.id, document.state) for document in documents]
-    return write(storage, lambda session: [session.save(row) for row in rows])
+    return write(storage, lambda session: [put_row(session, document) for document in documents])
 
 
 def selected(
@@ -171,8 +171,7 @@ def test_priors_carry_what_recall_weighs(storage: MemoryStorage) -> None:
 
 def test_a_write_that_raises_leaves_nothing(storage: MemoryStorage) -> None:
     def work(session: Any) -> None:
-        row = memory("m", tags=["a"])
-        session.save(row_of("m", row.state))
+        put_row(session, memory("m", tags=["a"]))
         raise RuntimeError("after the write")
 
     with pytest.raises(RuntimeError, match="after the write"):

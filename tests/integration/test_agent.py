@@ -395,6 +395,6 @@ async def test_starting_and_stopping_twice_is_allowed(start_agent: Start, embedd
     await agent.learn("tea")
     await agent.stop()
     await agent.stop()
-    assert embedder.closed
+    assert not embedder.closed  # it was given as an object and belongs to the caller
     await agent.start()
     assert await agent.count() == 1

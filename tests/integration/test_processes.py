@@ -69,6 +69,33 @@ def test_processes_that_write_at_once_keep_every_write(tmp_path: Path) -> None:
         assert integrity == "ok"
 
 
+OPEN = """
+for line in sys.stdin:
+    with MemoryStorage(f"{path}/{line.strip()}.db", timeout_seconds=30) as storage:
+        storage.put(MemoryDocument(name, "text"))
+        print(storage.replica, flush=True)
+"""
+
+
+def test_a_new_file_can_be_opened_by_many_at_once(tmp_path: Path) -> None:
+    processes = [start(OPEN, tmp_path, f"p{i}") for i in range(4)]
+    for i in range(80):
+        for process in processes:
+            process.stdin.write(f"{i}\n")
+            process.stdin.flush()
+        replicas = [process.stdout.readline() for process in processes]
+        if len(set(replicas)) > 1:  # one has failed and says why below
+            break
+    for process in processes:
+        _, errors = process.communicate(timeout=60)
+        assert (process.returncode, errors) == (0, "")
+    assert replicas[0]
+    assert len(set(replicas)) == 1
+    for i in range(80):
+        with MemoryStorage(tmp_path / f"{i}.db") as storage:
+            assert storage.count() == 4
+
+
 def test_what_another_process_wrote_is_seen_at_once(tmp_path: Path) -> None:
     path = tmp_path / "memory.db"
     with MemoryStorage(path, "here") as storage:

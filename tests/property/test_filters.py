@@ -12,7 +12,7 @@ from strategies import LAWS, clock_at
 from chrysalis_memory import Filter, MemoryCollection, MemoryDocument, MemoryStorage, codec
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import OPERATORS, Query
-from chrysalis_memory.transaction import row_of
+from tests.rows import put_row
 
 NOW_US = 1_800_000_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -214,7 +214,7 @@ def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStorage]:
 
 def fill(storage: MemoryStorage, documents: list[MemoryDocument]) -> None:
     """Make these the only memories, whatever was there."""
-    storage.submit(lambda t: [t.session.save(row_of(d.id, d.state)) for d in documents]).result()
+    storage.submit(lambda t: [put_row(t.session, d) for d in documents]).result()
     for i in range(len(documents), COUNT):
         storage.forget(f"m{i}")
 

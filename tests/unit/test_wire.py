@@ -58,6 +58,20 @@ def test_the_json_form_is_the_documented_one():
     assert expected == memory.to_json()
 
 
+def test_bytes_list_elements_and_keys_in_order():
+    memory = document()
+    for name in "hgbdacfe":
+        memory.add_evidence(name)
+        memory.add_tag(name)
+        memory.set_metadata({name: 1})
+        memory.record_access(name)
+        memory = memory.merge(read(plain(importance={name: [5, 0.5, 0]})))
+    items = dict(zip(states.State._fields, msgpack.unpackb(memory.to_bytes())[2:], strict=True))
+    for field in ("evidence", "tags", "metadata", "access", "importance"):
+        assert sorted(items[field]) == list(items[field])
+        assert set("abcdefgh") <= set(items[field])
+
+
 def test_json_is_read_whatever_its_order_and_spacing_and_written_canonically():
     memory = full_document()
     fields = json.loads(memory.to_json())

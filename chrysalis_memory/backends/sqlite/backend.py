@@ -88,6 +88,10 @@ class SQLiteBackend:
             )
         return self._writer.submit(work)
 
+    def on_group_end(self, listener: Callable[[], None]) -> None:
+        """See :meth:`Backend.on_group_end`."""
+        self._writer.listeners.append(listener)
+
     def close(self) -> None:
         """Finish queued writes, then close every connection."""
         with self._lock:

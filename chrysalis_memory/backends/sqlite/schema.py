@@ -128,10 +128,14 @@ def schema_version(connection: Database, path: str) -> int:
         NotADatabase: the file belongs to another application.
         NewerSchema: a newer version wrote it.
     """
-    application = connection.pragma("application_id")
-    version = connection.pragma("user_version")
-    if application != APPLICATION_ID:
+    connection.execute("SAVEPOINT version")  # one snapshot: another process may be migrating
+    try:
+        application = connection.pragma("application_id")
+        version = connection.pragma("user_version")
         tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
+    finally:
+        connection.execute("RELEASE version")
+    if application != APPLICATION_ID:
         if application or version or tables:
             raise NotADatabase(
                 f"{path!r} is a SQLite database of another application; give another path"

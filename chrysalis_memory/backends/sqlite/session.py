@@ -5,7 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from chrysalis_memory import codec
-from chrysalis_memory.backends.base import MemoryRow, Pending, Priors, Space, StoredMemory
+from chrysalis_memory.backends.base import (
+    MemoryRow,
+    Pending,
+    Priors,
+    SavedRow,
+    Space,
+    StoredMemory,
+)
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
@@ -18,6 +25,8 @@ _ORDERS: dict[Order, str] = {
     "recent": "m.created_at DESC, m.id DESC",
     "importance": "m.importance DESC, m.created_at, m.id",
 }
+_COLUMNS = MemoryRow._fields[1:16]
+_INSERT = f"INSERT INTO memory VALUES (NULL, {', '.join('?' * (len(_COLUMNS) + 2))})"
 _NO_ACCESS: Mapping[str, int] = {}
 
 
@@ -27,6 +36,7 @@ class SQLiteSession(WordIndex):
     def __init__(self, connection: Database, path: Path) -> None:
         super().__init__(connection)
         self._path = path
+        self._change = 0
 
     # Settings of the file
 
@@ -137,53 +147,53 @@ class SQLiteSession(WordIndex):
 
     # Writing memories
 
-    def save(self, row: MemoryRow) -> int:
+    def save(self, row: MemoryRow, saved: SavedRow | None) -> int:
         """See :meth:`Session.save`."""
-        known = self.connection.execute(
-            "SELECT number, life, content FROM memory WHERE id = ?", (row.id,)
-        ).get
-        number, old_life, old_content = (None, row.life, None) if known is None else known
-        columns = (row.life, row.state, row.digest, self._next_change(), *row[4:16])
-        if number is None:
-            self.connection.execute(
-                f"INSERT INTO memory VALUES (NULL, ?, {', '.join('?' * len(columns))})",
-                (row.id, *columns),
-            )
-            number = self.connection.last_insert_rowid()
+        change = self._next_change()
+        if saved is None:
+            self.connection.execute(_INSERT, (*row[:4], change, *row[4:16]))
+            saved = SavedRow(self.connection.last_insert_rowid(), row.life, None, frozenset())
         else:
+            columns = [column for column in _COLUMNS if column not in saved.same]
+            assignments = ", ".join(f"{column} = ?" for column in columns)
+            values = [getattr(row, column) for column in columns]
             self.connection.execute(
-                "UPDATE memory SET life = ?, state = ?, digest = ?, change = ?, content = ?, "
-                "namespace = ?, memory_type = ?, episode = ?, position = ?, importance = ?, "
-                "confidence = ?, created_at = ?, updated_at = ?, expires_at = ?, archived = ?, "
-                "source = ? WHERE number = ?",
-                (*columns, number),
+                f"UPDATE memory SET change = ?, {assignments} WHERE number = ?",
+                (change, *values, saved.number),
             )
-            for table in ("tag", "metadata"):
-                self.connection.execute(f"DELETE FROM {table} WHERE memory = ?", (number,))
-        self._save_parts(number, row)
-        if row.content != old_content:
-            self.index_words(number, old_content, row.content)
-            self._text_changed(number, row.content)
-        if row.life != old_life:
-            self.connection.execute("DELETE FROM access WHERE memory = ?", (number,))
-        return number
+        self._save_parts(saved.number, row, saved.same)
+        if row.content != saved.content:
+            self.index_words(saved.number, saved.content, row.content)
+            self._text_changed(saved.number, row.content)
+        if row.life != saved.life:
+            self.connection.execute("DELETE FROM access WHERE memory = ?", (saved.number,))
+        return saved.number
 
-    def _save_parts(self, number: int, row: MemoryRow) -> None:
-        if row.tags:
+    def _save_parts(self, number: int, row: MemoryRow, same: frozenset[str]) -> None:
+        if "tags" not in same:
+            self.connection.execute("DELETE FROM tag WHERE memory = ?", (number,))
             self.connection.executemany(
                 "INSERT INTO tag VALUES (?, ?)", [(tag, number) for tag in row.tags]
             )
-        if row.metadata:
+        if "metadata" not in same:
+            self.connection.execute("DELETE FROM metadata WHERE memory = ?", (number,))
             self.connection.executemany(
                 "INSERT INTO metadata VALUES (?, ?, ?, ?)",
                 [(key, kind, value, number) for key, (kind, value) in row.metadata],
             )
 
+    def begin_group(self) -> None:
+        """Forget what was known before: another process may have written since."""
+        self._change = 0
+
     def _next_change(self) -> int:
-        return self.connection.execute(
-            "SELECT 1 + max(coalesce((SELECT max(change) FROM memory), 0), "
-            "coalesce((SELECT max(change) FROM access), 0))"
-        ).get
+        if self._change == 0:
+            self._change = self.connection.execute(
+                "SELECT max(coalesce((SELECT max(change) FROM memory), 0), "
+                "coalesce((SELECT max(change) FROM access), 0))"
+            ).get
+        self._change += 1
+        return self._change
 
     def save_access(self, number: int, access: Mapping[str, int]) -> None:
         """See :meth:`Session.save_access`."""

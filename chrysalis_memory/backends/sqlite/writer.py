@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.connection import translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
+from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -37,13 +38,14 @@ class GroupWriter:
         path: Named in errors.
     """
 
-    def __init__(self, connection: Database, session: Session, path: str) -> None:
+    def __init__(self, connection: Database, session: SQLiteSession, path: str) -> None:
         self._connection = connection
         self._session = session
         self._path = path
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
+        self.listeners: list[Callable[[], None]] = []
         self._thread = threading.Thread(
             target=self._run, name=f"chrysalis-writer {path}", daemon=True
         )
@@ -77,7 +79,10 @@ class GroupWriter:
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if not self._commit_group(job):
+            goes_on = self._commit_group(job)
+            for listener in self.listeners:
+                listener()
+            if not goes_on:
                 return
 
     def _commit_group(self, first: _Job) -> bool:
@@ -87,6 +92,7 @@ class GroupWriter:
         try:
             with translated_errors(self._path):
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._session.begin_group()
         except StorageError as error:
             group.fail_waiting(error)
             return not group.ended
