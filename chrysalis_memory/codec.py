@@ -121,9 +121,9 @@ def unpack(data: bytes) -> Any:
         raise InvalidDocument(f"not a MessagePack value: {error}") from error
 
 
-def ordered(mapping: Mapping[str, T]) -> dict[str, T]:
+def ordered(mapping: dict[str, T]) -> dict[str, T]:
     """Return the mapping with its keys in code point order, as canonical bytes need it."""
-    return dict(sorted(mapping.items()))
+    return dict(sorted(mapping.items())) if len(mapping) > 1 else mapping
 
 
 def digest(data: bytes, *, size: int = 16) -> bytes:

@@ -8,6 +8,16 @@ from typing import Any, TypeVar, cast
 T = TypeVar("T")
 
 
+class _Delivery(asyncio.Future[T]):
+    """What a caller awaits; cancelling it cancels the write, if that has not started."""
+
+    source: "Future[T]"
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        self.source.cancel()
+        return super().cancel(msg)
+
+
 class Deliveries:
     """Awaits futures of the writing thread, with one wake-up of the loop per group.
 
@@ -26,13 +36,8 @@ class Deliveries:
 
     def wrap(self, source: "Future[T]") -> "asyncio.Future[T]":
         """Return an awaitable for ``source``; cancelling it cancels ``source`` if not started."""
-        target: asyncio.Future[T] = self._loop.create_future()
-
-        def cancel(done: "asyncio.Future[T]") -> None:
-            if done.cancelled():
-                source.cancel()
-
-        target.add_done_callback(cancel)
+        target: _Delivery[T] = _Delivery(loop=self._loop)
+        target.source = source
         source.add_done_callback(lambda done: self._ready.append((target, done)))
         if source.done():  # its group may have ended before it was noted here
             self._loop.call_soon(self._settle)

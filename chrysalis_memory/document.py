@@ -11,7 +11,7 @@ from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt import kernel, orset
 from chrysalis_memory.crdt.clock import SYSTEM_CLOCK, HybridLogicalClock
 from chrysalis_memory.crdt.gcounter import GCounter
-from chrysalis_memory.crdt.lww_register import Register
+from chrysalis_memory.crdt.lww_register import value_of
 from chrysalis_memory.crdt.score_register import check_score, score
 from chrysalis_memory.errors import DocumentMismatch, InvalidValue, MemoryForgotten
 from chrysalis_memory.state import State
@@ -79,7 +79,7 @@ class MemoryDocument:
     @property
     def content(self) -> str:
         """The text; empty for a forgotten memory."""
-        return _value(self._state.content, "")
+        return value_of(self._state.content, "")
 
     @property
     def content_hash(self) -> str:
@@ -89,33 +89,33 @@ class MemoryDocument:
     @property
     def memory_type(self) -> str:
         """What kind of memory it is; "semantic" unless said otherwise."""
-        return _value(self._state.memory_type, wire.DEFAULT_MEMORY_TYPE)
+        return value_of(self._state.memory_type, wire.DEFAULT_MEMORY_TYPE)
 
     @property
     def namespace(self) -> str:
         """Where it belongs: segments joined by ``/``; empty for the root."""
-        return _value(self._state.namespace, "")
+        return value_of(self._state.namespace, "")
 
     @property
     def episode(self) -> str | None:
         """The conversation or log it is a part of."""
-        return _value(self._state.episode, None)
+        return value_of(self._state.episode, None)
 
     @property
     def position(self) -> int | None:
         """Its place in the episode."""
-        return _value(self._state.position, None)
+        return value_of(self._state.position, None)
 
     @property
     def expires_at(self) -> datetime | None:
         """When it stops being found; ``None`` for never."""
-        expiry: int | None = _value(self._state.expires_at, None)
+        expiry: int | None = value_of(self._state.expires_at, None)
         return None if expiry is None else wire.moment(expiry)
 
     @property
     def archived(self) -> bool:
         """Whether it is kept but not found unless asked for."""
-        return _value(self._state.archived, False)
+        return value_of(self._state.archived, False)
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -395,7 +395,3 @@ class MemoryDocument:
 
 def _new(cls: type[Handle]) -> Handle:
     return object.__new__(cls)
-
-
-def _value(register: Register | None, default: Any) -> Any:
-    return default if register is None else register[2]

@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StrictBool,
     ValidationError,
 )
@@ -29,6 +30,9 @@ def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
         wire.check_name(key, what="metadata key")
         codec.canonical_json(value)
     return metadata
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
 
 
 class _Options(BaseModel):
@@ -58,7 +62,7 @@ class NewMemory(_Options):
     tags: Names = ()
     importance: Score | None = None
     confidence: Score | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] = {}
+    metadata: Metadata = Field(default_factory=dict[str, Any])
     episode: Name | None = None
     """The conversation or log it is a part of; its turns are events and never joined."""
     position: Annotated[int | None, BeforeValidator(wire.check_position)] = None
@@ -89,7 +93,7 @@ class MemoryChange(_Options):
     remove_tags: Names = ()
     importance: Score | None = None
     confidence: Score | None = None
-    metadata: Annotated[dict[str, Any], AfterValidator(_check_metadata)] = {}
+    metadata: Metadata = Field(default_factory=dict[str, Any])
     related: Names = ()
     parents: Names = ()
     evidence: Names = ()

@@ -5,7 +5,8 @@ Everything else the product keeps (columns, indexes, vectors, counts) is derived
 a document and merging equal documents cost next to nothing.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
 
 from chrysalis_memory import codec
 from chrysalis_memory.codec import shown
@@ -58,6 +59,9 @@ REGISTERS = (
     "content", "memory_type", "namespace", "episode", "position", "expires_at", "archived",
 )  # fmt: skip
 
+_new = cast("Callable[[type[State], tuple[Any, ...]], State]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
+_FIRST_REGISTER = State._fields.index(REGISTERS[0])
+
 
 def tombstone(life: int) -> State:
     """Return the state of a forgotten memory: nothing but its (even) causal length."""
@@ -84,10 +88,11 @@ def join(mine: State, theirs: State) -> State:
         access2, extra2,
     ) = theirs  # fmt: skip
     register = lww_register.join
-    return State._make(
+    return _new(
+        State,
         (
             life,
-            min(created, created2),
+            created if created is created2 else min(created, created2),
             content if content is content2 else register(content, content2),
             kind if kind is kind2 else register(kind, kind2),
             namespace if namespace is namespace2 else register(namespace, namespace2),
@@ -105,23 +110,27 @@ def join(mine: State, theirs: State) -> State:
             clock if clock is clock2 else counts.join(clock, clock2),
             access if access is access2 else counts.join(access, access2),
             extra if extra is extra2 else lww_register.join_map(extra, extra2),
-        )
+        ),
     )
 
 
 def greatest_stamp(state: State) -> int:
     """Return the greatest time stamp anywhere in the state; 0 for a tombstone."""
-    stamps = [state.created[0]]
-    stamps += [register[0] for register in state[2:9] if register is not None]
-    stamps += [register[0] for register in state.metadata.values()]
-    stamps += [register[0] for register in state.extra.values()]
-    if state.tags:
-        stamps.append(orset.greatest_stamp(state.tags))
-    if state.importance:
-        stamps.append(kernel.greatest_stamp(state.importance))
-    if state.confidence:
-        stamps.append(kernel.greatest_stamp(state.confidence))
-    return max(stamps)
+    greatest = state.created[0]
+    registers = state[_FIRST_REGISTER : _FIRST_REGISTER + len(REGISTERS)]
+    for register in cast("tuple[Register | None, ...]", registers):
+        if register is not None and register[0] > greatest:
+            greatest = register[0]
+    for mapping in (state.metadata, state.extra):
+        for register in mapping.values():
+            greatest = max(greatest, register[0])
+    for entries in (state.importance, state.confidence, *state.tags.values()):
+        for stamp, _, cleared in entries.values():
+            if stamp > greatest:
+                greatest = stamp
+            if cleared > greatest:
+                greatest = cleared
+    return greatest
 
 
 def encode(memory_id: str, state: State, *, access: bool = True) -> bytes:

@@ -9,12 +9,14 @@ from chrysalis_memory import state as states
 from chrysalis_memory import wire
 from chrysalis_memory.backends.base import MemoryRow, SavedRow, Session, Space, StoredMemory
 from chrysalis_memory.codec import digest
-from chrysalis_memory.crdt import counts
+from chrysalis_memory.crdt import counts, orset
 from chrysalis_memory.crdt.clock import HybridLogicalClock
+from chrysalis_memory.crdt.lww_register import value_of
+from chrysalis_memory.crdt.score_register import score
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import InvalidValue, MemoryForgotten, MemoryNotFound
-from chrysalis_memory.query import scalar
+from chrysalis_memory.query import Scalar, scalar
 from chrysalis_memory.search import check_space
 from chrysalis_memory.state import REGISTERS, State
 
@@ -112,9 +114,10 @@ class Transaction:
         updated_at = states.greatest_stamp(joined)
         self._clock.observe(updated_at)
         before = None if known is None else known.state
-        if before is None or joined._replace(access=before.access) != before:
-            row = row_of(document.id, joined, updated_at)
-            number = self.session.save(row, None if known is None else _saved_row(known, joined))
+        if before is None or _without_access(joined) != _without_access(before):
+            saved = None if known is None else _saved_row(known, joined)
+            same = frozenset[str]() if saved is None else saved.same
+            number = self.session.save(row_of(document.id, joined, updated_at, same), saved)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
@@ -157,20 +160,30 @@ class Transaction:
         return next((s for s in self.session.spaces() if s.fingerprint == fingerprint), None)
 
 
+def _without_access(state: State) -> tuple[object, ...]:
+    return (*state[:_ACCESS], state.extra)
+
+
+_ACCESS = State._fields.index("access")
+
+
 def _saved_row(known: _Known, joined: State) -> SavedRow:
     before = known.state
     # A join keeps the very objects of parts that did not change.
-    same = [field for field, part in _DERIVED if getattr(before, part) is getattr(joined, part)]
+    same = frozenset([field for field, part in _DERIVED if before[part] is joined[part]])
     content = None if before.content is None else before.content[2]
-    return SavedRow(known.number, before.life, content, frozenset(same))
+    return SavedRow(known.number, before.life, content, same)
 
 
 # Columns and rows, and the part of the state they are derived from.
-_DERIVED = (
-    *((name, name) for name in REGISTERS),
-    *((name, name) for name in ("importance", "confidence", "tags", "metadata")),
-    ("created_at", "created"),
-    ("source", "created"),
+_DERIVED = tuple(
+    (field, State._fields.index(part))
+    for field, part in (
+        *((name, name) for name in REGISTERS),
+        *((name, name) for name in ("importance", "confidence", "tags", "metadata")),
+        ("created_at", "created"),
+        ("source", "created"),
+    )
 )
 
 
@@ -190,33 +203,40 @@ def document_of(stored: StoredMemory, writer: str, clock: HybridLogicalClock) ->
     return MemoryDocument.of(memory_id, state, writer=writer, clock=clock)
 
 
-def row_of(memory_id: str, state: State, updated_at: int) -> MemoryRow:
+def row_of(
+    memory_id: str, state: State, updated_at: int, same: frozenset[str] = frozenset()
+) -> MemoryRow:
     """Return the row of a state: canonical bytes and the columns derived from them.
 
     Args:
         memory_id: The memory's id.
         state: Its state.
         updated_at: The greatest stamp of ``state``.
+        same: Fields that will not be written; its tags and metadata are not worked out.
     """
     data = states.encode(memory_id, state, access=False)
-    memory = MemoryDocument.of(memory_id, state)
     return MemoryRow(
         id=memory_id,
         life=state.life,
         state=data,
         digest=digest(data),
-        content=memory.content if state.alive else None,
-        namespace=memory.namespace,
-        memory_type=memory.memory_type,
-        episode=memory.episode,
-        position=memory.position,
-        importance=memory.get_importance(),
-        confidence=memory.get_confidence(),
+        content=value_of(state.content, None),
+        namespace=value_of(state.namespace, ""),
+        memory_type=value_of(state.memory_type, wire.DEFAULT_MEMORY_TYPE),
+        episode=value_of(state.episode, None),
+        position=value_of(state.position, None),
+        importance=score(state.importance),
+        confidence=score(state.confidence),
         created_at=state.created[0],
         updated_at=updated_at,
-        expires_at=state.expires_at[2] if state.expires_at else None,
-        archived=memory.archived,
+        expires_at=value_of(state.expires_at, None),
+        archived=value_of(state.archived, False),
         source=state.created[1],
-        tags=memory.get_tags(),
-        metadata=[(key, scalar(value)) for key, value in memory.metadata.items()],
+        tags=() if "tags" in same else orset.present(state.tags),
+        metadata=() if "metadata" in same else _metadata_rows(memory_id, state),
     )
+
+
+def _metadata_rows(memory_id: str, state: State) -> list[tuple[str, Scalar]]:
+    metadata = MemoryDocument.of(memory_id, state).metadata
+    return [(key, scalar(value)) for key, value in metadata.items()]

@@ -185,31 +185,6 @@ class History:
         return f"History(latest={self.latest!r})"
 
 
-_merges = st.sampled_from(
-    [Merge(replica, source) for replica in REPLICAS for source in REPLICAS if replica != source]
-)
-_restores = st.sampled_from([Restore(replica, age) for replica in REPLICAS for age in (1, 2, 4, 8)])
-_blind_writes = st.sampled_from(
-    [
-        Blind(replica, wall, content, tag)
-        for replica in REPLICAS
-        for wall in WALLS
-        for content in ("tea", "milk")
-        for tag in TAGS
-    ]
-)
-_endings = st.sampled_from(
-    [Forget(replica) for replica in REPLICAS]
-    + [Revive(replica, wall) for replica in REPLICAS for wall in WALLS]
-)
-
-
-def _short_or_long(step: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
-    """Return lists that are mostly long, so that much happens, and shrink to short ones."""
-    long = st.lists(step, min_size=8, max_size=20)
-    return st.one_of(st.lists(step, max_size=6), long, long)
-
-
 FOCUSES = (
     "add_tag remove_tag",
     "set_importance set_confidence",
@@ -219,27 +194,52 @@ FOCUSES = (
 )
 """Methods that a history may keep to, so that replicas meet in the same fields."""
 
+_MERGES = [Merge(replica, source) for replica in REPLICAS for source in REPLICAS]
+_RESTORES = [Restore(replica, age) for replica in REPLICAS for age in (1, 2, 4, 8)]
+_BLIND_WRITES = [
+    Blind(replica, wall, content, tag)
+    for replica in REPLICAS
+    for wall in WALLS
+    for content in ("tea", "milk")
+    for tag in TAGS
+]
+_ENDINGS = [Forget(replica) for replica in REPLICAS]
+_REVIVALS = [Revive(replica, wall) for replica in REPLICAS for wall in WALLS]
 
-def _changes(methods: Sequence[str]) -> st.SearchStrategy[Change]:
-    return st.sampled_from(
-        [
-            Change(replica, wall, method, arguments)
-            for method, arguments in CHANGES
-            if method in methods
-            for replica in REPLICAS
-            for wall in WALLS
-        ]
-    )
+
+def _changes(methods: Sequence[str]) -> list[Change]:
+    return [
+        Change(replica, wall, method, arguments)
+        for method, arguments in CHANGES
+        if method in methods
+        for replica in REPLICAS
+        for wall in WALLS
+    ]
+
+
+def _one_of_kinds(kinds: Sequence[Sequence[Step]]) -> st.SearchStrategy[Step]:
+    """Return a strategy that chooses a kind first, the more often the more often it is listed."""
+
+    def chosen(drawn: tuple[int, int]) -> Step:
+        kind = kinds[drawn[0]]
+        return kind[drawn[1] % len(kind)]
+
+    return st.tuples(st.integers(0, len(kinds) - 1), st.integers(0, 9_999)).map(chosen)
+
+
+def _short_or_long(step: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    """Return lists of which half are long, so that much happens; they shrink to short ones."""
+    return st.one_of(st.lists(step, max_size=6), st.lists(step, min_size=8, max_size=20))
 
 
 def _steps(methods: Sequence[str], *, forgetting: bool) -> st.SearchStrategy[list[Step]]:
-    changes = _changes(methods)
-    living = st.one_of(changes, changes, changes, _merges, _restores, _blind_writes)
-    return _short_or_long(st.one_of(living, living, living, _endings) if forgetting else living)
+    kinds = [_changes(methods)] * 11 + [_MERGES] * 4 + [_RESTORES, _BLIND_WRITES]
+    if forgetting:
+        kinds += [_ENDINGS, _REVIVALS]
+    return _short_or_long(_one_of_kinds(kinds))
 
 
-_ALL = [method for method, _ in CHANGES]
-_KEPT_TO = [_ALL, *(focus.split() for focus in FOCUSES)]
+_KEPT_TO = [[method for method, _ in CHANGES], *(focus.split() for focus in FOCUSES)]
 
 living_steps = st.one_of([_steps(methods, forgetting=False) for methods in _KEPT_TO])
 steps = st.one_of([_steps(methods, forgetting=True) for methods in _KEPT_TO])
@@ -273,7 +273,7 @@ def subject_states(subject: Subject) -> st.SearchStrategy[list[Any]]:
     """Return the states that three replicas reach by changes and merges, in order of time."""
     change = st.tuples(st.sampled_from(REPLICAS), subject_changes(subject))
     merge = st.tuples(st.sampled_from(REPLICAS), st.sampled_from(REPLICAS))
-    return _short_or_long(st.one_of(change, change, merge)).map(lambda drawn: _run(subject, drawn))
+    return _short_or_long(st.one_of(change, merge)).map(lambda drawn: _run(subject, drawn))
 
 
 def _run(subject: Subject, drawn: Sequence[tuple[int, Any]]) -> list[Any]:

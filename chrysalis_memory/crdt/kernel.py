@@ -41,8 +41,11 @@ def join(mine: Entries, theirs: Entries) -> Entries:
 
 
 def _join_entry(own: Entry, other: Entry) -> Entry:
-    stamp, value = max(own[:2], other[:2])
-    cleared = max(own[2], other[2])
+    stamp, value, cleared = own
+    if other[2] > cleared:
+        cleared = other[2]
+    if other[0] > stamp or (other[0] == stamp and other[1] > value):
+        stamp, value, _ = other
     return (stamp, value, cleared) if stamp > cleared else (NO_STAMP, 0.0, cleared)
 
 

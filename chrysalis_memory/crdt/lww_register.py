@@ -30,6 +30,11 @@ def join(mine: Register | None, theirs: Register | None) -> Register | None:
     return max(mine, theirs, key=lambda register: codec.canonical_json(register[2]))
 
 
+def value_of(register: Register | None, default: Any) -> Any:
+    """Return the value of a register; ``default`` for one that was never written."""
+    return default if register is None else register[2]
+
+
 def join_map(mine: dict[str, Register], theirs: dict[str, Register]) -> dict[str, Register]:
     """Return the join of two maps of registers, key by key."""
     if mine is theirs or not theirs:

@@ -185,7 +185,7 @@ def oracle_steps(*writes):
     replica = st.sampled_from((0, 1, 2))
     write = st.tuples(replica, st.sampled_from(writes), st.sampled_from(WALLS))
     merge = st.tuples(replica, replica, st.none())
-    return st.lists(st.one_of(write, write, merge), min_size=1, max_size=24)
+    return st.lists(st.one_of(write, merge), min_size=1, max_size=24)
 
 
 @settings(LAWS, max_examples=1000)

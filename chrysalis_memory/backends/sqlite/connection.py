@@ -1,5 +1,6 @@
 """How a connection to a memory file is opened, and what SQLite's errors are called here."""
 
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +10,11 @@ import sqlite_vec
 
 from chrysalis_memory.backends.sqlite.database import Database, open_database
 from chrysalis_memory.backends.sqlite.schema import schema_version
-from chrysalis_memory.errors import ChrysalisError, NotADatabase, StorageError, StoreBusy
+from chrysalis_memory.errors import NotADatabase, StorageError, StoreBusy
 
 _CACHE_KIB = 16 << 10
 _WAL_LIMIT_BYTES = 64 << 20
+_SWITCH_PAUSE_SECONDS = 0.01
 _HEADER = b"SQLite format 3\0"
 _MAP_BYTES = 1 << 30
 
@@ -36,6 +38,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
         try:
             connection.set_busy_timeout(int(timeout_seconds * 1000))
             schema_version(connection, str(path))  # a foreign file is refused before it is touched
+            _switch_to_wal(connection, timeout_seconds)
             _configure(connection, synchronous)
         except BaseException:
             connection.close()
@@ -60,13 +63,24 @@ def _check_file(path: Path) -> None:
         raise StorageError(f"{str(path)!r} cannot be opened: {error}") from error
 
 
+def _switch_to_wal(connection: Database, timeout_seconds: float) -> None:
+    """Switch a new file to WAL; SQLite does not wait for others that do so at the same time."""
+    deadline = time.monotonic() + timeout_seconds
+    while connection.pragma("journal_mode") != "wal":
+        try:
+            connection.pragma("journal_mode", "wal")
+        except apsw.BusyError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_SWITCH_PAUSE_SECONDS)
+
+
 def _configure(connection: Database, synchronous: str) -> None:
     connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
     connection.pragma("trusted_schema", False)
     connection.pragma("cell_size_check", True)
     connection.pragma("foreign_keys", True)
     connection.pragma("secure_delete", True)
-    connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", synchronous)
     connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
     connection.pragma("cache_size", -_CACHE_KIB)
@@ -88,18 +102,27 @@ def translated_errors(path: str) -> Generator[None]:
     """
     try:
         yield
-    except ChrysalisError:
-        raise
-    except (apsw.BusyError, apsw.LockedError) as error:
-        raise StoreBusy(
+    except apsw.Error as error:
+        raise translated(error, path) from error
+
+
+def translated(error: BaseException, path: str) -> BaseException:
+    """Return SQLite's error as :func:`translated_errors` raises it, any other as it is."""
+    if not isinstance(error, apsw.Error):
+        return error
+    found: StorageError
+    if isinstance(error, apsw.BusyError | apsw.LockedError):
+        found = StoreBusy(
             f"another process is writing to {path!r}; nothing was changed, try again, "
             "or open the store with a longer timeout_seconds"
-        ) from error
-    except (apsw.NotADBError, apsw.CorruptError) as error:
-        raise NotADatabase(f"{path!r} is no usable SQLite database ({error})") from error
-    except apsw.FullError as error:
-        raise StorageError(f"the disk that holds {path!r} is full; nothing was changed") from error
-    except apsw.CantOpenError as error:
-        raise StorageError(f"{path!r} cannot be opened ({error}); check path and rights") from error
-    except apsw.Error as error:
-        raise StorageError(f"SQLite failed on {path!r}: {error}") from error
+        )
+    elif isinstance(error, apsw.NotADBError | apsw.CorruptError):
+        found = NotADatabase(f"{path!r} is no usable SQLite database ({error})")
+    elif isinstance(error, apsw.FullError):
+        found = StorageError(f"the disk that holds {path!r} is full; nothing was changed")
+    elif isinstance(error, apsw.CantOpenError):
+        found = StorageError(f"{path!r} cannot be opened ({error}); check path and rights")
+    else:
+        found = StorageError(f"SQLite failed on {path!r}: {error}")
+    found.__cause__ = error
+    return found

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from chrysalis_memory.backends.base import Session
-from chrysalis_memory.backends.sqlite.connection import translated_errors
+from chrysalis_memory.backends.sqlite.connection import translated, translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.errors import StorageError, StoreClosed
@@ -109,19 +109,16 @@ class GroupWriter:
 
     def _run_one(self, job: _Job, done: list[tuple[_Job, Any]]) -> BaseException | None:
         try:
-            with translated_errors(self._path):
-                self._connection.execute("SAVEPOINT job")
-                try:
-                    result = job.work(self._session)
-                except BaseException:
-                    if self._connection.in_transaction:
-                        self._connection.execute("ROLLBACK TO job")
-                        self._connection.execute("RELEASE job")
-                    raise
-                self._connection.execute("RELEASE job")
+            self._connection.execute("SAVEPOINT job")
+            result = job.work(self._session)
+            self._connection.execute("RELEASE job")
         except BaseException as error:  # noqa: BLE001 - handed to the caller through the future
-            job.future.set_exception(error)
-            return error
+            failure = translated(error, self._path)
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK TO job")
+                self._connection.execute("RELEASE job")
+            job.future.set_exception(failure)
+            return failure
         done.append((job, result))
         return None
 
