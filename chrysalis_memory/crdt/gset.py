@@ -72,9 +72,7 @@ class GSet:
 
     def _flat_order(self) -> list[str]:
         if len(self._sources) == 1:
-            order, length = self._sources[0]
-            if length == len(order):
-                return order
+            return self._sources[0][0]
         known = (element for order, length in self._sources for element in order[:length])
         flat = list(dict.fromkeys(known))
         self._sources = [(flat, len(flat))]

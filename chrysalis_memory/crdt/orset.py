@@ -22,7 +22,10 @@ def join(mine: Elements, theirs: Elements) -> Elements:
     joined = mine.copy()
     for element, entries in theirs.items():
         own = joined.get(element)
-        joined[element] = entries if own is None else kernel.join(own, entries)
+        if own is None:
+            joined[element] = entries
+        elif own is not entries:
+            joined[element] = kernel.join(own, entries)
     return joined
 
 
