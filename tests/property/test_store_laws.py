@@ -19,7 +19,7 @@ from chrysalis_memory.search import SearchRequest
 ORDERS = tuple(permutations(range(3)))
 NOW_US = 1_800_000_000_000_000
 EVERYTHING = Query(Filter(include_archived=True, include_expired=True), NOW_US)
-BATCH = 5
+BATCH = 17
 """Histories to an example; 120 examples make 600 histories."""
 
 ROWS = {
@@ -101,7 +101,7 @@ def fresh_prefix() -> Callable[[], str]:
     return lambda: f"{next(numbers):05}-"
 
 
-# Shrinking five histories in six stores takes minutes; the laws of documents show small ones.
+# Shrinking many histories in six stores takes minutes; the laws of documents show small ones.
 @settings(LAWS, max_examples=120, phases=[Phase.explicit, Phase.generate])
 @given(batch=st.lists(histories(), min_size=BATCH, max_size=BATCH))
 def test_every_order_of_merging_gives_the_same_rows_and_the_same_recall(
