@@ -165,7 +165,7 @@ class AgentMemory:
         """
         if isinstance(memories, str | Mapping):
             raise InvalidValue("learn_many takes a list of memories; for a single one call learn")
-        new = [_new_memory(memory, number) for number, memory in enumerate(memories)]
+        new = [learning.new_memory(memory, number) for number, memory in enumerate(memories)]
         ids: list[str] = []
         for start in range(0, len(new), self.config.embedding_batch):
             batch = new[start : start + self.config.embedding_batch]
@@ -391,12 +391,3 @@ class AgentMemory:
 def _choose(embedder: Embedder | Callable[[str], Any] | str | None) -> Chosen:
     name = embedder if isinstance(embedder, str) else None
     return name, None if embedder is None else as_embedder(embedder)
-
-
-def _new_memory(memory: str | NewMemory | Mapping[str, Any], number: int) -> NewMemory:
-    if isinstance(memory, NewMemory):
-        return memory
-    try:
-        return NewMemory.of(**(memory if isinstance(memory, Mapping) else {"content": memory}))
-    except InvalidValue as error:
-        raise InvalidValue(f"memory {number}: {error}") from error

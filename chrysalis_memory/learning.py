@@ -1,6 +1,6 @@
 """What it means to learn and to change a memory, inside one transaction."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from itertools import count
 from typing import Annotated, Any, Self
@@ -19,6 +19,7 @@ from pydantic import (
 from chrysalis_memory import codec, wire
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
+from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import MemoryType, Name, Names, Namespace, Score, refused
 from chrysalis_memory.transaction import Transaction
 
@@ -81,6 +82,20 @@ class NewMemory(_Options):
         if attempt:
             parts.append(attempt)
         return f"m-{codec.digest(codec.pack(parts)).hex()}"
+
+
+def new_memory(memory: str | NewMemory | Mapping[str, Any], number: int) -> NewMemory:
+    """Return one item of many as a checked :class:`NewMemory`.
+
+    Raises:
+        InvalidValue: it is refused; the message says which of the many it is.
+    """
+    if isinstance(memory, NewMemory):
+        return memory
+    try:
+        return NewMemory.of(**(memory if isinstance(memory, Mapping) else {"content": memory}))
+    except InvalidValue as error:
+        raise InvalidValue(f"memory {number}: {error}") from error
 
 
 class MemoryChange(_Options):

@@ -196,6 +196,11 @@ class MemoryStorage:
         document = document_of(stored, self.instance, self.clock)
         return None if document.is_forgotten else document
 
+    def load(self, numbers: Sequence[int]) -> list[MemoryDocument]:
+        """Return documents by local row number, forgotten ones too."""
+        rows = self.read(lambda session: session.load_numbers(numbers))
+        return [document_of(stored, self.instance, self.clock) for stored in rows]
+
     def find(
         self, wanted: Filter = _ANY, *, order: Order = "created", limit: int | None = None
     ) -> list[MemoryDocument]:
