@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal, Protocol, get_args
 
-from embedders.errors import DimensionMismatch, InvalidText, InvalidVector
+from embedders.errors import DimensionMismatch, InvalidText, InvalidVector, NotPrepared
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,6 +98,29 @@ class Embedder(Protocol):
     async def close(self) -> None:
         """Release connections and memory. Closing twice is allowed."""
         ...
+
+
+class LateDimension:
+    """What embedders share whose dimension is known only once the model was asked or loaded."""
+
+    _model: str
+    _dimension: int | None
+
+    @property
+    def model(self) -> str:
+        """The name of the model, as given."""
+        return self._model
+
+    @property
+    def dimension(self) -> int:
+        """The length of every vector.
+
+        Raises:
+            NotPrepared: It was not given, and the model was not asked or loaded yet.
+        """
+        if self._dimension is None:
+            raise NotPrepared(self._model)
+        return self._dimension
 
 
 def check_texts(texts: Sequence[str], input_type: InputType) -> list[str]:

@@ -11,11 +11,11 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from embedders.base import InputType, check_texts, space_fingerprint, unit_rows
-from embedders.errors import EmbedderError, EmbedderUnavailable, NotPrepared
+from embedders.base import InputType, LateDimension, check_texts, space_fingerprint, unit_rows
+from embedders.errors import EmbedderError, EmbedderUnavailable
 
 
-class FunctionEmbedder:
+class FunctionEmbedder(LateDimension):
     """Embeds by calling a function that turns a text into a list of floats.
 
     A sync function is called in a worker thread, an async one is awaited. It gets every text
@@ -59,22 +59,6 @@ class FunctionEmbedder:
         self._is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
             getattr(function, "__call__", None)  # noqa: B004 - asks for async, not for callable
         )
-
-    @property
-    def model(self) -> str:
-        """The name as given, or the function's qualified name."""
-        return self._model
-
-    @property
-    def dimension(self) -> int:
-        """The length of every vector.
-
-        Raises:
-            NotPrepared: It was not given and the function was not called yet.
-        """
-        if self._dimension is None:
-            raise NotPrepared(self._model)
-        return self._dimension
 
     @property
     def max_tokens(self) -> int | None:

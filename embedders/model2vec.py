@@ -15,8 +15,8 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from embedders.base import InputType, check_texts, space_fingerprint, unit_rows
-from embedders.errors import MissingExtra, ModelNotFound, NotPrepared
+from embedders.base import InputType, LateDimension, check_texts, space_fingerprint, unit_rows
+from embedders.errors import MissingExtra, ModelNotFound
 from embedders.weights import digest_arrays
 
 try:
@@ -25,7 +25,7 @@ except ImportError as error:
     raise MissingExtra("model2vec", extra="model2vec", module=error.name or "model2vec") from error
 
 
-class Model2VecEmbedder:
+class Model2VecEmbedder(LateDimension):
     """A static model, from a local folder or by its name.
 
     Loaded at the first use, in a worker thread. A name that is not a folder is looked up on the
@@ -52,22 +52,6 @@ class Model2VecEmbedder:
         self._loaded: StaticModel | None = None
         self._dimension: int | None = None
         self._digest = ""
-
-    @property
-    def model(self) -> str:
-        """The folder or name as given."""
-        return self._model
-
-    @property
-    def dimension(self) -> int:
-        """The length of every vector.
-
-        Raises:
-            NotPrepared: The model was not loaded yet.
-        """
-        if self._dimension is None:
-            raise NotPrepared(self._model)
-        return self._dimension
 
     @property
     def max_tokens(self) -> int | None:

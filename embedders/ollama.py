@@ -15,14 +15,13 @@ from typing import NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from embedders.base import InputType, check_texts, space_fingerprint, unit_rows
+from embedders.base import InputType, LateDimension, check_texts, space_fingerprint, unit_rows
 from embedders.errors import (
     EmbedderError,
     EmbedderUnavailable,
     InvalidVector,
     MissingExtra,
     ModelNotFound,
-    NotPrepared,
     TextTooLong,
 )
 from embedders.windows import join_windows, split_text
@@ -90,7 +89,7 @@ class _Windows:
         self.weights.extend(len(text) for text in texts)
 
 
-class OllamaEmbedder:
+class OllamaEmbedder(LateDimension):
     """A model served by Ollama (`/api/embed`).
 
     The dimension is unknown until `prepare`, the first text or `dimension=`. One connection
@@ -155,22 +154,6 @@ class OllamaEmbedder:
         self._keep_alive = keep_alive
         self._client: AsyncClient | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-
-    @property
-    def model(self) -> str:
-        """The model as given."""
-        return self._model
-
-    @property
-    def dimension(self) -> int:
-        """The length of every vector.
-
-        Raises:
-            NotPrepared: It was not given and the server was not asked yet.
-        """
-        if self._dimension is None:
-            raise NotPrepared(self._model)
-        return self._dimension
 
     @property
     def max_tokens(self) -> int | None:
