@@ -11,6 +11,7 @@ import threading
 
 from chrysalis_memory.backends.sqlite.code_table import CodeTable, FloatChunk
 from chrysalis_memory.backends.sqlite.codes import CodeView
+from chrysalis_memory.backends.sqlite.conditions import AnswerCache
 
 CODES_BYTES_MAX = 256 << 20
 """RAM for codes: five million vectors of 384 dimensions; a larger space is read from the file."""
@@ -20,11 +21,12 @@ class CodeCache:
     """Holds the latest seen codes of each space, and the vectors of small spaces.
 
     Args:
-        size_bytes_max: The most RAM that a space's codes may take.
+        size_bytes_max: The most RAM that a space's codes may take; ``CODES_BYTES_MAX`` by default.
     """
 
-    def __init__(self, size_bytes_max: int = CODES_BYTES_MAX) -> None:
-        self._size_bytes_max = size_bytes_max
+    def __init__(self, size_bytes_max: int | None = None) -> None:
+        self._size_bytes_max = CODES_BYTES_MAX if size_bytes_max is None else size_bytes_max
+        self.answers = AnswerCache()
         self._lock = threading.Lock()
         self._views: dict[int, CodeView] = {}
         self._floats: dict[int, dict[tuple[int, int], FloatChunk]] = {}

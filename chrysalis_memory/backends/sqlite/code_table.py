@@ -28,6 +28,10 @@ from chrysalis_memory.backends.sqlite.codes import (
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.embedding import Vector
 
+# Integers beyond this take eight bytes whatever their value, so a row never changes its length, and
+# SQLite overwrites it in place.
+_FIRST_CHANGE = 1 << 48
+
 
 class FloatChunk(NamedTuple):
     """The vectors of one chunk."""
@@ -89,7 +93,7 @@ class CodeTable:
             self._write(chunk, bytes(bits), bytes(codes), is_new=row is None)
 
     def _write(self, chunk: int, present: bytes, codes: bytes, *, is_new: bool) -> None:
-        change = f"(SELECT coalesce(max(change), 0) + 1 FROM {self._codes})"
+        change = f"(SELECT coalesce(max(change), {_FIRST_CHANGE}) + 1 FROM {self._codes})"
         self._connection.execute(
             f"INSERT INTO {self._codes} (present, codes, chunk, change) VALUES (?, ?, ?, {change})"
             if is_new

@@ -14,9 +14,10 @@ from chrysalis_memory.backends.base import (
     StoredMemory,
 )
 from chrysalis_memory.backends.sqlite.code_cache import CodeCache
+from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.filters import Where
-from chrysalis_memory.backends.sqlite.vector_index import Condition, VectorIndex
+from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
 from chrysalis_memory.backends.sqlite.words import WordIndex
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query
@@ -311,8 +312,8 @@ class SQLiteSession(WordIndex):
         """See :meth:`Session.nearest`."""
         condition = None
         if self._excludes_any(query):
-            where = Where(query)
-            condition = Condition(where.sql, where.parameters)
+            answers = None if self._codes is None else self._codes.answers
+            condition = Condition(self.connection, query, answers)
         return self._vectors(space).nearest(vector, k, condition, accuracy)
 
     def similarities(

@@ -7,7 +7,7 @@ of their true vectors; how many candidates there are decides how many of the nea
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +25,7 @@ from chrysalis_memory.backends.sqlite.codes import (
     cosines,
     in_segments,
 )
+from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.embedding import Vector
 
@@ -47,16 +48,11 @@ _CANDIDATES: dict[Accuracy, int] = {"fast": 100, "balanced": 200}
 _CANDIDATES_PER_RESULT = 8
 _GROWS_FROM = 100_000
 # Ranks by code err by a share of all vectors, so larger spaces need more candidates.
-_GROWTH = 0.3
+_GROWTH = 0.45
+# Shorter codes tell less: twice as many candidates for half the bits.
+_MEASURED_DIMENSION = 384
 # Float distances of equal ranks may differ by their rounding.
 _ROUNDING = 1e-5
-
-
-class Condition(NamedTuple):
-    """What memories must match, as SQL over ``memory m``."""
-
-    sql: str
-    parameters: Sequence[object]
 
 
 class VectorIndex:
@@ -75,13 +71,13 @@ class VectorIndex:
         connection: Database,
         space: Space,
         cache: CodeCache | None = None,
-        limits: Limits = LIMITS,
+        limits: Limits | None = None,
     ) -> None:
         self._connection = connection
         self._vectors = f"vector_{space.number}"
         self._codes = CodeTable(connection, space)
         self._cache = cache
-        self._limits = limits
+        self._limits = LIMITS if limits is None else limits
 
     def create(self) -> None:
         """Create the empty tables."""
@@ -160,7 +156,7 @@ class VectorIndex:
 
     def _candidates(
         self, vector: Vector, k: int, condition: Condition | None, accuracy: Accuracy
-    ) -> list[int]:
+    ) -> Numbers:
         view = None if self._cache is None else self._cache.view(self._codes)
         if self._cache is not None and view is not None and view.count < self._limits.exact_below:
             ranking = self._by_cosine(self._cache, view, vector)
@@ -172,6 +168,7 @@ class VectorIndex:
         if ranking.count < self._limits.exact_below:
             return self._by_distance(vector, k, condition)
         growth = max(1.0, (ranking.count / _GROWS_FROM) ** _GROWTH)
+        growth *= max(1.0, _MEASURED_DIMENSION / len(vector))
         wanted = max(_CANDIDATES[accuracy], k * _CANDIDATES_PER_RESULT)
         return self._best(ranking, math.ceil(wanted * growth), condition)
 
@@ -190,64 +187,59 @@ class VectorIndex:
 
     def _best(
         self, ranking: CodeRanking | CosineRanking, wanted: int, condition: Condition | None
-    ) -> list[int]:
+    ) -> Numbers:
         """Return the ``wanted`` best that match, and all that tie with the last.
 
-        A filter that many pass is asked about the best only, ever more of them; one that few pass
-        is asked for all it lets through.
+        A filter asked for the first time is shown the best only, ever more of them while few pass;
+        one that very few pass, or that was asked before, is answered for all memories.
         """
+        if condition is None:
+            return ranking.top(wanted)
+        allowed = condition.remembered()
+        if allowed is None:
+            passing = self._passing(ranking, wanted, condition)
+            if passing is not None:
+                return passing
+            allowed = condition.all()
+        if len(allowed) <= self._limits.rows_exact:
+            return allowed
+        return ranking.top_of(allowed, wanted)
+
+    def _passing(
+        self, ranking: CodeRanking | CosineRanking, wanted: int, condition: Condition
+    ) -> Numbers | None:
+        """Return the ``wanted`` best that match, or ``None`` if too few of the best do."""
         asked = wanted
-        while condition is not None:
+        while asked <= wanted * self._limits.asked_max:
             best = ranking.top(asked)
-            passing = self._matching(condition, best)
+            passing = condition.among(best)
             if len(passing) >= wanted or len(best) >= ranking.count:
                 return passing
             asked = math.ceil(1.5 * wanted * len(best) / max(len(passing), 1))
-            if asked > wanted * self._limits.asked_max:
-                break
-        else:
-            return ranking.top(wanted).tolist()
-        allowed = self._matching(condition, None)
-        if len(allowed) <= self._limits.rows_exact:
-            return allowed
-        return ranking.top_of(np.array(allowed, np.int64), wanted).tolist()
+        return None
 
-    def _matching(self, condition: Condition, among: Numbers | None) -> list[int]:
-        """Return the numbers that match, of all memories or among some."""
-        if among is None:
-            rows = self._connection.execute(
-                f"SELECT m.number FROM memory m WHERE {condition.sql}", condition.parameters
-            )
-        elif not len(among):
-            return []
-        else:
-            rows = self._connection.execute(
-                f"SELECT m.number FROM memory m WHERE m.number IN carray(?) AND {condition.sql}",
-                (number_array(among), *condition.parameters),
-            )
-        return [number for (number,) in rows.fetchall()]
-
-    def _by_distance(self, vector: Vector, k: int, condition: Condition | None) -> list[int]:
+    def _by_distance(self, vector: Vector, k: int, condition: Condition | None) -> Numbers:
         """Find the nearest by reading every vector that matches, in SQL.
 
         Distances are L2, which ranks unit vectors as cosine does.
         """
-        among, parameters = "", ()
+        among, allowed = "", []
         if condition is not None:
-            among = f"WHERE memory IN (SELECT m.number FROM memory m WHERE {condition.sql})"
-            parameters = condition.parameters
+            among, allowed = "WHERE memory IN carray(?)", [condition.all()]
+            if not len(allowed[0]):
+                return allowed[0]
         rows = self._connection.execute(
             "WITH measured AS MATERIALIZED (SELECT memory, vec_distance_L2(vector, ?) AS d "
             f"FROM {self._vectors} {among}) SELECT memory FROM measured WHERE d * d <= ? + "
             "(SELECT max(d * d) FROM (SELECT d FROM measured ORDER BY d LIMIT ?))",
-            (vector.astype("<f4").tobytes(), *parameters, _ROUNDING, k),
-        )
-        return [number for (number,) in rows.fetchall()]
+            (vector.astype("<f4").tobytes(), *map(number_array, allowed), _ROUNDING, k),
+        ).fetchall()
+        return np.fromiter((number for (number,) in rows), np.int64, len(rows))
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
         """Return the cosine of each numbered memory that has a vector."""
-        wanted = list(numbers)
-        if not wanted:
+        wanted = np.fromiter(numbers, np.int64)
+        if not len(wanted):
             return {}
         rows: list[tuple[int, bytes]] = self._connection.execute(
             f"SELECT memory, vector FROM {self._vectors} WHERE memory IN carray(?)",
