@@ -4,6 +4,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Self, TypeVar
 
@@ -357,9 +358,15 @@ class MemoryStorage:
         return self.submit(work).result()
 
     def rebuild_indexes(self) -> None:
-        """Build the vector indexes anew from the stored vectors."""
+        """Build the vector indexes anew from the stored vectors.
+
+        In short transactions, so that readers and other writers go on meanwhile.
+        """
         for space in self.spaces():
-            self.submit(lambda t, space=space: t.session.rebuild_index(space)).result()
+            after: int | None = -1
+            while after is not None:
+                work = partial(_rebuild_slice, space=space, after=after)
+                after = self.submit(work).result()
 
     # Closing
 
@@ -377,6 +384,13 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"MemoryStorage({str(self.path)!r}, {self.instance!r})"
+
+
+def _rebuild_slice(transaction: Transaction, space: Space, after: int) -> int | None:
+    known = transaction.space(space.fingerprint)
+    if known is None or known.number != space.number:
+        return None  # dropped meanwhile
+    return transaction.session.rebuild_index(space, after=after)
 
 
 def _name_replica(transaction: Transaction) -> str:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from chrysalis_memory import AgentMemory, HybridLogicalClock, MemoryDocument, MemoryStorage
 from chrysalis_memory.backends.base import SavedRow
+from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.state import greatest_stamp
 from chrysalis_memory.transaction import document_of, row_of
 from embedders.base import InputType
@@ -85,13 +86,29 @@ def sqlite_changes(storage: MemoryStorage) -> dict[str, int]:
     return storage.read(lambda s: dict(s.connection.execute(sql).fetchall()))
 
 
+def coded(session: Any, space: Any, number: int) -> int:
+    """Tell whether anything of a memory's code is in the file."""
+    rows = list(CodeTable(session.connection, space).chunks([number >> 8]))
+    slot = number & 255
+    size = len(rows[0].codes) // 256 if rows else 0
+    return sum(
+        bool(row.present[slot >> 3] >> (slot & 7) & 1)
+        or any(row.codes[slot * size : (slot + 1) * size])
+        for row in rows
+    )
+
+
 def sqlite_derived_rows(storage: MemoryStorage, number: int) -> dict[str, int]:
     def work(session: Any) -> dict[str, int]:
         tables = ["tag", "metadata", "access", "pending"]
         for space in session.spaces():
-            tables += [f"vector_{space.number}", f"vector_index_{space.number}"]
+            tables.append(f"vector_{space.number}")
         columns = [(table, "memory") for table in tables] + [("memory_text_docsize", "id")]
-        return {
+        codes = {
+            f"vector_code_{space.number}": coded(session, space, number)
+            for space in session.spaces()
+        }
+        return codes | {
             table: session.connection.execute(
                 f"SELECT count(*) FROM {table} WHERE {column} = ?", (number,)
             ).get

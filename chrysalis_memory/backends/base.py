@@ -6,12 +6,14 @@ session: :meth:`Backend.read` gives a consistent snapshot, :meth:`Backend.write`
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query, Scalar
 
 T = TypeVar("T")
+Accuracy = Literal["fast", "balanced", "exact"]
+"""How many of the nearest vectors are found among many: more takes longer."""
 
 
 class MemoryRow(NamedTuple):
@@ -162,8 +164,19 @@ class Session(Protocol):
         """Remove a space with its vectors."""
         ...
 
-    def rebuild_index(self, space: Space) -> None:
-        """Build the search index of ``space`` anew from its vectors."""
+    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 16) -> int | None:
+        """Build a slice of the search index of ``space`` anew from its vectors.
+
+        The index answers rightly between slices, so each can be a transaction of its own.
+
+        Args:
+            space: Which space.
+            after: Go on behind this memory number.
+            limit: The size of the slice, in blocks of 256 memory numbers.
+
+        Returns:
+            Where to go on, or ``None`` when all is done.
+        """
         ...
 
     def pending(self, space: Space, *, limit: int) -> list[Pending]:
@@ -183,11 +196,18 @@ class Session(Protocol):
         ...
 
     def nearest(
-        self, space: Space, vector: Vector, k: int, query: Query
+        self,
+        space: Space,
+        vector: Vector,
+        k: int,
+        query: Query,
+        *,
+        accuracy: Accuracy = "balanced",
     ) -> list[tuple[int, float]]:
         """Return the ``k`` nearest matching memories and all that tie with the last.
 
-        Each as ``(number, cosine)``, nearest first.
+        Each as ``(number, cosine)``, nearest first. Always ``k`` where so many match; in a large
+        space that they are the very nearest is certain only of ``"exact"``.
         """
         ...
 

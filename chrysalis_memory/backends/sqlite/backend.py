@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chrysalis_memory.backends.base import Session
+from chrysalis_memory.backends.sqlite.code_cache import CodeCache
 from chrysalis_memory.backends.sqlite.connection import connect, translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.schema import migrate
@@ -36,6 +37,7 @@ class SQLiteBackend:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
+        self._codes = CodeCache()
         self._idle: list[SQLiteSession] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -111,7 +113,7 @@ class SQLiteBackend:
                 raise StoreClosed(f"the store {str(self._path)!r} is closed; open it again")
             if self._idle:
                 return self._idle.pop()
-        return SQLiteSession(self._connect(), self._path)
+        return SQLiteSession(self._connect(), self._path, self._codes)
 
     def _give_back(self, session: SQLiteSession) -> None:
         with self._lock:

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 
 import apsw
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Cursor(Protocol):
@@ -84,7 +85,9 @@ def open_database(path: str) -> Database:
     return cast("Database", apsw.Connection(path))
 
 
-def number_array(numbers: Iterable[int]) -> object:
+def number_array(numbers: Iterable[int] | NDArray[np.int64]) -> object:
     """Return integers as one parameter for ``carray(?)``; there must be at least one."""
     carray = cast("Callable[[object], object]", apsw.carray)  # pyright: ignore[reportUnknownMemberType]
+    if isinstance(numbers, np.ndarray):
+        return carray(cast("NDArray[np.int64]", numbers))
     return carray(np.fromiter(numbers, dtype=np.int64))

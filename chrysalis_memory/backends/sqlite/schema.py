@@ -2,7 +2,7 @@
 
 ``memory.state`` is the truth; every other table is derived from it in the same transaction and
 can be rebuilt. Vectors live in one ordinary table per embedding space (``vector_N``), searched
-through a vec0 index (``vector_index_N``) that is derived from it.
+through their binary codes (``vector_code_N``), which are derived from it.
 """
 
 from chrysalis_memory.backends.sqlite.database import Database

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from chrysalis_memory import codec
 from chrysalis_memory.backends.base import (
+    Accuracy,
     MemoryRow,
     Pending,
     Priors,
@@ -13,6 +13,8 @@ from chrysalis_memory.backends.base import (
     Space,
     StoredMemory,
 )
+from chrysalis_memory.backends.sqlite.code_cache import CodeCache
+from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
@@ -33,10 +35,11 @@ _NO_ACCESS: Mapping[str, int] = {}
 class SQLiteSession(WordIndex):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
-    def __init__(self, connection: Database, path: Path) -> None:
+    def __init__(self, connection: Database, path: Path, codes: CodeCache | None = None) -> None:
         super().__init__(connection)
         self._path = path
         self._change = 0
+        self._codes = codes
 
     # Settings of the file
 
@@ -224,7 +227,7 @@ class SQLiteSession(WordIndex):
         )
         number = self.connection.last_insert_rowid()
         space = Space(number, fingerprint, model, dimension, name, active)
-        VectorIndex(self.connection, space).create()
+        self._vectors(space).create()
         self.connection.execute(
             "INSERT INTO pending SELECT ?, number FROM memory WHERE content IS NOT NULL",
             (space.number,),
@@ -240,16 +243,19 @@ class SQLiteSession(WordIndex):
 
     def drop_space(self, space: Space) -> None:
         """See :meth:`Session.drop_space`."""
-        VectorIndex(self.connection, space).drop()
+        self._vectors(space).drop()
         self.connection.execute("DELETE FROM space WHERE number = ?", (space.number,))
 
-    def rebuild_index(self, space: Space) -> None:
+    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 16) -> int | None:
         """See :meth:`Session.rebuild_index`."""
-        VectorIndex(self.connection, space).rebuild()
+        return self._vectors(space).rebuild(after, limit)
+
+    def _vectors(self, space: Space) -> VectorIndex:
+        return VectorIndex(self.connection, space, self._codes)
 
     def _text_changed(self, number: int, content: str | None) -> None:
         for space in self.spaces():
-            index = VectorIndex(self.connection, space)
+            index = self._vectors(space)
             known = None if content is None else index.vector_of_text(codec.text_hash(content))
             index.delete(number)
             if content is not None and known is not None:
@@ -286,27 +292,32 @@ class SQLiteSession(WordIndex):
         ).get
         if content is None or codec.text_hash(content) != text_hash:
             return False
-        VectorIndex(self.connection, space).put(number, text_hash, vector)
+        self._vectors(space).put(number, text_hash, vector)
         self._mark_pending(space, number, waits=False)
         return True
 
     def vector(self, space: Space, number: int) -> Vector | None:
         """See :meth:`Session.vector`."""
-        return VectorIndex(self.connection, space).vector(number)
+        return self._vectors(space).vector(number)
 
     def nearest(
-        self, space: Space, vector: Vector, k: int, query: Query
+        self,
+        space: Space,
+        vector: Vector,
+        k: int,
+        query: Query,
+        *,
+        accuracy: Accuracy = "balanced",
     ) -> list[tuple[int, float]]:
         """See :meth:`Session.nearest`."""
-        where = Where(query)
-        allowed = ""
+        condition = None
         if self._excludes_any(query):
-            allowed = f"SELECT m.number FROM memory m WHERE {where.sql}"
-        parameters: list[Any] = where.parameters if allowed else []
-        return VectorIndex(self.connection, space).nearest(vector, k, allowed, parameters)
+            answers = None if self._codes is None else self._codes.answers
+            condition = Condition(self.connection, query, answers)
+        return self._vectors(space).nearest(vector, k, condition, accuracy)
 
     def similarities(
         self, space: Space, vector: Vector, numbers: Iterable[int]
     ) -> dict[int, float]:
         """See :meth:`Session.similarities`."""
-        return VectorIndex(self.connection, space).similarities(vector, numbers)
+        return self._vectors(space).similarities(vector, numbers)

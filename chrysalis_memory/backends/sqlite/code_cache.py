@@ -1,0 +1,83 @@
+"""The codes of a file's spaces in RAM, shared by all reading connections of a store.
+
+A reader asks for the codes *as its snapshot sees them*. What is held is reused where nothing
+changed since; where something did, by this process or another, only the chunks that differ are
+read, from the reader's own snapshot. So a search never misses a vector that its snapshot has, and
+rolled back writes never show: they were never in a snapshot. The writing connection does not take
+part, since what it has not committed yet must not be seen by others.
+"""
+
+import threading
+
+from chrysalis_memory.backends.sqlite.code_table import CodeTable, FloatChunk
+from chrysalis_memory.backends.sqlite.codes import CodeView
+from chrysalis_memory.backends.sqlite.conditions import AnswerCache
+
+CODES_BYTES_MAX = 256 << 20
+"""RAM for codes: five million vectors of 384 dimensions; a larger space is read from the file."""
+
+
+class CodeCache:
+    """Holds the latest seen codes of each space, and the vectors of small spaces.
+
+    Args:
+        size_bytes_max: The most RAM that a space's codes may take; ``CODES_BYTES_MAX`` by default.
+    """
+
+    def __init__(self, size_bytes_max: int | None = None) -> None:
+        self._size_bytes_max = CODES_BYTES_MAX if size_bytes_max is None else size_bytes_max
+        self.answers = AnswerCache()
+        self._lock = threading.Lock()
+        self._views: dict[int, CodeView] = {}
+        self._floats: dict[int, dict[tuple[int, int], FloatChunk]] = {}
+
+    def view(self, table: CodeTable) -> CodeView | None:
+        """Return the codes as the table's connection sees them, ``None`` if they may not be held.
+
+        Two threads whose snapshots differ get two views, which share what is equal.
+        """
+        change = table.change()
+        space = table.space.number
+        known = self._views.get(space)
+        if known is not None and known.change == change:
+            return known
+        # Under the lock, so that threads that start together read the codes once.
+        with self._lock:
+            known = self._views.get(space)
+            if known is None or known.change < change:
+                if table.size_bytes() > self._size_bytes_max:
+                    self._views.pop(space, None)
+                    return None
+                if known is None:
+                    self._keep_only(table.known_spaces())
+                since = CodeView({}, 0) if known is None else known
+                if since.change < change:
+                    since = since.updated(table.chunks_since(since.change), change)
+                self._views[space] = since
+                return since
+        return known if known.change == change else _earlier(known, table, change)
+
+    def floats(self, table: CodeTable, view: CodeView) -> list[FloatChunk]:
+        """Return the vectors of every chunk; for spaces small enough to be searched exactly.
+
+        A chunk's number and change name its content, whatever snapshot they are seen in.
+        """
+        known = self._floats.get(table.space.number, {})
+        held = {key: known.get(key) or table.vectors(key[0]) for key in view.changes().items()}
+        self._floats[table.space.number] = held
+        return list(held.values())
+
+    def _keep_only(self, spaces: set[int]) -> None:
+        """Give back what is held of spaces that are no more."""
+        for held in (self._views, self._floats):
+            for space in set(held) - spaces:
+                held.pop(space, None)
+
+
+def _earlier(later: CodeView, table: CodeTable, change: int) -> CodeView:
+    """Return the codes of a snapshot older than what is held; only its own search keeps them."""
+    seen = table.changes()
+    same = later.within(set(seen))
+    held = same.changes()
+    differing = sorted(chunk for chunk, at in seen.items() if held.get(chunk) != at)
+    return same.updated(table.chunks(differing), change)

@@ -1,0 +1,200 @@
+"""The durable codes of one embedding space: an ordinary table of chunks.
+
+One row holds the codes of 256 consecutive memory numbers (see :mod:`.codes`). An ordinary table
+and not a vec0 bit column, because there a vector that is rewritten is deleted and inserted, which
+leaves holes (6.5 times the size after six rewrites of every row), and a million codes load one row
+at a time; here a rewrite changes its own 48 bytes in place, and SQLite writes only the pages that
+differ.
+
+``change`` rises with every write to the table, in the transaction of the write: the greatest tells
+whether anything changed, and each chunk's tells what did. This is the whole change log; it needs no
+trimming.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from chrysalis_memory.backends.base import Space
+from chrysalis_memory.backends.sqlite.codes import (
+    CHUNK,
+    CHUNK_BITS,
+    Chunk,
+    Numbers,
+    codes_of,
+    words_of,
+)
+from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.embedding import Vector
+
+# Integers beyond this take eight bytes whatever their value, so a row never changes its length, and
+# SQLite overwrites it in place.
+_FIRST_CHANGE = 1 << 48
+
+
+class FloatChunk(NamedTuple):
+    """The vectors of one chunk."""
+
+    numbers: Numbers
+    """Of shape ``(n,)``, ascending."""
+    vectors: Vector
+    """Of shape ``(n, dimension)``, float32."""
+
+
+class CodeTable:
+    """Reads and writes the codes of one space on one connection."""
+
+    def __init__(self, connection: Database, space: Space) -> None:
+        self._connection = connection
+        self.space = space
+        self._vectors = f"vector_{space.number}"
+        self._codes = f"vector_code_{space.number}"
+        self._code_bytes = words_of(space.dimension) * 8
+
+    def create(self) -> None:
+        """Create the empty table."""
+        self._connection.execute(f"""
+            CREATE TABLE {self._codes} (
+                chunk INTEGER PRIMARY KEY,
+                change INTEGER NOT NULL UNIQUE,
+                present BLOB NOT NULL,
+                codes BLOB NOT NULL
+            ) STRICT;
+        """)
+
+    def drop(self) -> None:
+        """Remove the table."""
+        self._connection.execute(f"DROP TABLE {self._codes}")
+
+    # Writing
+
+    def put(self, number: int, vector: Vector) -> None:
+        """Store or replace the code of a memory."""
+        self._set(number, codes_of(vector.reshape(1, -1)).tobytes(), present=True)
+
+    def delete(self, number: int) -> None:
+        """Remove the code of a memory, if it has one."""
+        self._set(number, bytes(self._code_bytes), present=False)
+
+    def _set(self, number: int, code: bytes, *, present: bool) -> None:
+        chunk, slot = number >> CHUNK_BITS, number & (CHUNK - 1)
+        row = self._connection.execute(
+            f"SELECT present, codes FROM {self._codes} WHERE chunk = ?", (chunk,)
+        ).get
+        if row is None and not present:
+            return
+        old = row or (bytes(CHUNK // 8), bytes(CHUNK * self._code_bytes))
+        bits, codes = bytearray(old[0]), bytearray(old[1])
+        mask = 1 << (slot & 7)
+        bits[slot >> 3] = bits[slot >> 3] | mask if present else bits[slot >> 3] & ~mask
+        codes[slot * self._code_bytes : (slot + 1) * self._code_bytes] = code
+        if row is None or (bits, codes) != old:
+            self._write(chunk, bytes(bits), bytes(codes), is_new=row is None)
+
+    def _write(self, chunk: int, present: bytes, codes: bytes, *, is_new: bool) -> None:
+        change = f"(SELECT coalesce(max(change), {_FIRST_CHANGE}) + 1 FROM {self._codes})"
+        self._connection.execute(
+            f"INSERT INTO {self._codes} (present, codes, chunk, change) VALUES (?, ?, ?, {change})"
+            if is_new
+            # An update and not a replacement: it leaves the pages that are equal unwritten.
+            else f"UPDATE {self._codes} SET present = ?, codes = ?, change = {change} "
+            "WHERE chunk = ?",
+            (present, codes, chunk),
+        )
+
+    def rebuild(self, after: int, limit: int) -> int | None:
+        """Make the codes of the next memories anew from their vectors.
+
+        Args:
+            after: Go on behind this memory number; -1 to begin.
+            limit: How many chunks at most.
+
+        Returns:
+            Where to go on, or ``None`` when all is done.
+        """
+        first = (after + 1) >> CHUNK_BITS
+        for _ in range(limit):
+            found = self._next_chunk(first)
+            if found is None:
+                return None
+            self._rebuild_chunk(found)
+            first = found + 1
+        return (first << CHUNK_BITS) - 1
+
+    def _next_chunk(self, first: int) -> int | None:
+        """Return the first chunk from ``first`` on that has vectors or codes."""
+        return self._connection.execute(
+            "SELECT min(chunk) FROM ("
+            f"SELECT min(memory) >> {CHUNK_BITS} AS chunk FROM {self._vectors} WHERE memory >= ? "
+            f"UNION ALL SELECT min(chunk) FROM {self._codes} WHERE chunk >= ?)",
+            (first << CHUNK_BITS, first),
+        ).get
+
+    def _rebuild_chunk(self, chunk: int) -> None:
+        stored = self.vectors(chunk)
+        slots = stored.numbers & (CHUNK - 1)
+        present = np.zeros(CHUNK, np.uint8)
+        present[slots] = 1
+        codes = np.zeros((CHUNK, self._code_bytes // 8), "<u8")
+        codes[slots] = codes_of(stored.vectors)
+        made = (np.packbits(present, bitorder="little").tobytes(), codes.tobytes())
+        known = self._connection.execute(
+            f"SELECT present, codes FROM {self._codes} WHERE chunk = ?", (chunk,)
+        ).get
+        if known != made:
+            self._write(chunk, *made, is_new=known is None)
+
+    # Reading
+
+    def known_spaces(self) -> set[int]:
+        """Return the numbers of all spaces of the file."""
+        rows = self._connection.execute("SELECT number FROM space")
+        return {number for (number,) in rows.fetchall()}
+
+    def change(self) -> int:
+        """Return the change of the whole table as this connection's snapshot sees it."""
+        return self._connection.execute(f"SELECT coalesce(max(change), 0) FROM {self._codes}").get
+
+    def changes(self) -> dict[int, int]:
+        """Return the change of each chunk."""
+        return dict(self._connection.execute(f"SELECT chunk, change FROM {self._codes}").fetchall())
+
+    def size_bytes(self) -> int:
+        """Return how much RAM all codes take."""
+        chunks = self._connection.execute(f"SELECT count(*) FROM {self._codes}").get
+        return chunks * CHUNK * self._code_bytes
+
+    def chunks_since(self, change: int) -> Iterator[Chunk]:
+        """Iterate over the chunks written after ``change``, ascending."""
+        # "+": with the index, all of a million's chunks would be fetched in the order of writing.
+        column = "+change" if change == 0 else "change"
+        rows = self._connection.execute(
+            f"SELECT chunk, change, present, codes FROM {self._codes} "
+            f"WHERE {column} > ? ORDER BY chunk",
+            (change,),
+        )
+        return map(Chunk._make, rows)
+
+    def chunks(self, numbers: Iterable[int]) -> Iterator[Chunk]:
+        """Iterate over some chunks, ascending."""
+        wanted = list(numbers)
+        if not wanted:
+            return iter(())
+        rows = self._connection.execute(
+            f"SELECT chunk, change, present, codes FROM {self._codes} "
+            "WHERE chunk IN carray(?) ORDER BY chunk",
+            (number_array(wanted),),
+        )
+        return map(Chunk._make, rows)
+
+    def vectors(self, chunk: int) -> FloatChunk:
+        """Return the vectors of the memories of a chunk."""
+        rows: list[tuple[int, bytes]] = self._connection.execute(
+            f"SELECT memory, vector FROM {self._vectors} WHERE memory BETWEEN ? AND ? "
+            "ORDER BY memory",
+            (chunk << CHUNK_BITS, ((chunk + 1) << CHUNK_BITS) - 1),
+        ).fetchall()
+        numbers = np.array([number for number, _ in rows], np.int64)
+        data = np.frombuffer(b"".join(vector for _, vector in rows), "<f4")
+        return FloatChunk(numbers, data.reshape(len(rows), self.space.dimension))
