@@ -197,9 +197,9 @@ def writes(storage: MemoryStorage, path: Path, vectors: np.ndarray, rounds: int)
             bare.execute("DELETE FROM v WHERE memory = ?", (number,))
 
     steps: dict[str, tuple[Callable[[int], None], Callable[[int], None]]] = {
-        "update": (lambda n: put(n, vectors[n]), lambda n: bare_put(n, vectors[n])),
         "delete": (delete, bare_delete),
         "insert": (lambda n: put(n, vectors[n - 1]), lambda n: bare_put(n, vectors[n - 1])),
+        "update": (lambda n: put(n, vectors[n]), lambda n: bare_put(n, vectors[n])),
     }
     for what, pair in steps.items():
         medians = []

@@ -35,7 +35,7 @@ class Limits(NamedTuple):
 
     exact_below: int = 5_000
     """Spaces of fewer vectors are searched exactly; there it is as fast, and holds 7.7 MB."""
-    rows_exact: int = 1_000
+    rows_exact: int = 400
     """A filter that fewer memories pass is answered by the vectors of them all."""
     asked_max: int = 20
     """How many times the wanted candidates are shown to a filter before it is asked for all."""
