@@ -1,7 +1,7 @@
 """How long a recall takes, without the embedding of the query, beside the bare vector query.
 
 The memories are sentences of real documentation, with random unit vectors of 384 dimensions; the
-queries are words in a row of such sentences; both sides search the same file. Prints medians and
+queries are words in a row of such sentences; both sides search the same vectors. Prints medians and
 the ratio.
 
     python benchmarks/recall.py --sizes 1000 10000

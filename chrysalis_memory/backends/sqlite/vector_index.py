@@ -161,6 +161,8 @@ class VectorIndex:
         if self._cache is not None and view is not None and view.count < self._limits.exact_below:
             ranking = self._by_cosine(self._cache, view, vector)
             return self._best(ranking, k, condition)
+        if self._cache is not None:
+            self._cache.drop_vectors(self._codes)
         if accuracy == "exact":
             return self._by_distance(vector, k, condition)
         segments = self._read_segments() if view is None else view.segments()
@@ -201,7 +203,7 @@ class VectorIndex:
             if passing is not None:
                 return passing
             allowed = condition.all()
-        if len(allowed) <= self._limits.rows_exact:
+        if isinstance(ranking, CodeRanking) and len(allowed) <= self._limits.rows_exact:
             return allowed
         return ranking.top_of(allowed, wanted)
 
