@@ -82,8 +82,8 @@ def test_most_of_the_nearest_are_found_and_all_of_them_by_an_exact_search(
         for accuracy in ("fast", "balanced", "exact")
     }
     assert recall["exact"] == 1.0
-    assert recall["fast"] < recall["balanced"] < 1.0
-    assert recall["balanced"] > 0.9
+    assert recall["fast"] <= recall["balanced"]
+    assert recall["balanced"] > 0.98
 
 
 def test_any_number_of_results_can_be_asked_for(filled: MemoryStorage, vectors: np.ndarray) -> None:
