@@ -202,14 +202,14 @@ class VectorIndex:
         """Return the ``wanted`` best that match, and all that tie with the last.
 
         Where that is cheap, ``oversampled`` times as many, for the caller to choose from.
-        A filter asked for the first time is shown the best only, ever more of them while few pass;
-        one that very few pass, or that was asked before, is answered for all memories.
+        A filter is shown the best only, ever more of them while few pass; one that very few pass,
+        or that few passed when it was asked before, is answered for all memories.
         """
         if condition is None:
             return ranking.top(wanted * oversampled)
         allowed = condition.remembered()
         if allowed is None:
-            passing = self._passing(ranking, wanted, condition.among)
+            passing = self._passing(ranking, wanted, condition.among, condition.remember)
         else:
             wanted *= oversampled
             passing = self._passing(ranking, wanted, partial(_intersection, allowed))
@@ -226,14 +226,19 @@ class VectorIndex:
         ranking: CodeRanking | CosineRanking,
         wanted: int,
         among: Callable[[Numbers], Numbers],
+        few_pass: Callable[[], None] = lambda: None,
     ) -> Numbers | None:
-        """Return the ``wanted`` best that match, or ``None`` if too few of the best do."""
+        """Return the ``wanted`` best that match, or ``None`` if too few of the best do.
+
+        Calls ``few_pass`` if not enough of the first that were asked about do.
+        """
         asked = wanted
         while asked <= wanted * self._limits.asked_max:
             best = ranking.top(asked)
             passing = among(best)
             if len(passing) >= wanted or len(best) >= ranking.count:
                 return passing
+            few_pass()
             asked = math.ceil(1.5 * wanted * len(best) / max(len(passing), 1))
         return None
 
