@@ -54,7 +54,7 @@ def chromadb(vectors: np.ndarray, folder: Path) -> Search:
     settings = library.Settings(anonymized_telemetry=False)
     client = library.PersistentClient(str(folder / "chroma"), settings)
     space: Any = {"hnsw:space": "cosine"}
-    collection = client.create_collection("v", metadata=space, embedding_function=None)
+    collection = client.create_collection("vectors", metadata=space, embedding_function=None)
     for start in range(0, len(vectors), 5000):
         part = vectors[start : start + 5000]
         ids = [str(start + i) for i in range(len(part))]

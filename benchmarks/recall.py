@@ -68,7 +68,7 @@ async def measure(size: int, rounds: int) -> None:
                 await memory.recall(query, 10, track=False)
                 end = time.perf_counter()
                 bare.execute(
-                    "SELECT memory FROM flat WHERE embedding MATCH ? AND k = 10",
+                    "SELECT rowid FROM bare WHERE embedding MATCH ? AND k = 10",
                     (vector.tobytes(),),
                 ).fetchall()
                 baseline.append(time.perf_counter() - end)
@@ -83,18 +83,14 @@ async def measure(size: int, rounds: int) -> None:
 
 
 def open_bare(path: Path) -> apsw.Connection:
-    """Put the same vectors into a flat vec0 table of its own."""
+    """Return a file with nothing but a flat vec0 index over the same vectors."""
     connection = apsw.Connection(str(path.with_name("bare.db")))
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
     connection.pragma("mmap_size", 1 << 30)
-    connection.execute("ATTACH ? AS memory", (str(path),))
-    connection.execute(
-        f"CREATE VIRTUAL TABLE flat USING vec0 (memory INTEGER PRIMARY KEY, "
-        f"embedding FLOAT[{DIMENSION}])"
-    )
-    with connection:
-        connection.execute("INSERT INTO flat SELECT memory, vector FROM memory.vector_1")
+    connection.execute(f"CREATE VIRTUAL TABLE bare USING vec0 (embedding FLOAT[{DIMENSION}])")
+    connection.execute("ATTACH ? AS store", (str(path),))
+    connection.execute("INSERT INTO bare (rowid, embedding) SELECT memory, vector FROM vector_1")
     return connection
 
 

@@ -164,7 +164,7 @@ class Session(Protocol):
         """Remove a space with its vectors."""
         ...
 
-    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 16) -> int | None:
+    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
         """Build a slice of the search index of ``space`` anew from its vectors.
 
         The index answers rightly between slices, so each can be a transaction of its own.

@@ -82,8 +82,8 @@ def test_most_of_the_nearest_are_found_and_all_of_them_by_an_exact_search(
         for accuracy in ("fast", "balanced", "exact")
     }
     assert recall["exact"] == 1.0
-    assert recall["fast"] < recall["balanced"] < 1.0
-    assert recall["balanced"] > 0.9
+    assert recall["fast"] <= recall["balanced"]
+    assert recall["balanced"] > 0.98
 
 
 def test_any_number_of_results_can_be_asked_for(filled: MemoryStorage, vectors: np.ndarray) -> None:
@@ -157,6 +157,34 @@ def test_a_transaction_sees_its_own_vectors_and_nobody_else_does_when_it_fails(
         filled.submit(work).result()
     assert seen == [pytest.approx(1.0, abs=1e-6)]
     assert nearest(filled, -vectors[0], 3) == before
+
+
+def test_an_old_snapshot_finds_what_was_forgotten_since_and_nothing_newer(
+    filled: MemoryStorage, vectors: np.ndarray
+) -> None:
+    def look(session: Any) -> tuple[list[Any], list[Any]]:
+        space = active_space(session)
+        before = session.nearest(space, vectors[42], 5, EVERYTHING)
+        filled.forget("m42")
+        filled.put(MemoryDocument(id="new", content="new"), Embedding(vectors[42], "model", "new"))
+        later.append(nearest(filled, vectors[42], 5))  # the cache goes on to the later state
+        return before, session.nearest(space, vectors[42], 5, EVERYTHING)
+
+    later: list[Any] = []
+    before, again = filled.read(look)
+    assert (before[0][0], before) == (43, again)
+    assert later[0][0][0] == COUNT + 1
+    assert later[0][1:] == before[1:]
+
+
+def test_codes_of_a_space_that_was_dropped_are_given_back(
+    filled: MemoryStorage, vectors: np.ndarray
+) -> None:
+    nearest(filled, vectors[0], 1)
+    filled.activate_space(filled.open_space("another", "another", 2))
+    assert nearest(filled, np.array([1, 0], np.float32), 1) == []
+    (space,) = filled.spaces()
+    assert set(filled._backend._codes._views) == {space.number}
 
 
 def test_rewriting_vectors_does_not_make_the_index_larger(

@@ -67,6 +67,10 @@ class CodeCache:
         self._floats[table.space.number] = held
         return list(held.values())
 
+    def drop_vectors(self, table: CodeTable) -> None:
+        """Give back the vectors of a space that has grown too large for them."""
+        self._floats.pop(table.space.number, None)
+
     def _keep_only(self, spaces: set[int]) -> None:
         """Give back what is held of spaces that are no more."""
         for held in (self._views, self._floats):

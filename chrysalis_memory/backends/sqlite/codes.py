@@ -15,7 +15,7 @@ rotation: recall@10 of 384-dimensional sentence vectors differed by less than .0
 100,000, which is not worth a matrix that every process would have to agree on.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -115,6 +115,15 @@ class Segment:
             words[:, at] = part._words
         return Segment(chunks, changes, present, words)
 
+    def codes(self, numbers: Numbers) -> Codes:
+        """Return the codes of those of the ascending numbers that lie in the segment."""
+        first, last = np.searchsorted(
+            numbers, (self.chunks[0] << CHUNK_BITS, (self.chunks[-1] + 1) << CHUNK_BITS)
+        )
+        own = numbers[first:last]
+        at = np.searchsorted(self.chunks, own >> CHUNK_BITS)
+        return np.ascontiguousarray(self._words[:, at, own & (CHUNK - 1)].T)
+
     def measure(self, code: Codes, into: NDArray[np.uint16], absent: int) -> None:
         """Write how many bits of each code differ from ``code``, ``absent`` where there is none."""
         differing = np.bitwise_count(self._words.reshape(len(code), -1) ^ code[:, None])
@@ -133,9 +142,9 @@ class CodeView:
         self.count = sum(segment.count for segment in segments.values())
         self.size_bytes = sum(segment.size_bytes for segment in segments.values())
 
-    def segments(self) -> Iterable[Segment]:
+    def segments(self) -> tuple[Segment, ...]:
         """Return the segments in ascending order."""
-        return self._segments.values()
+        return tuple(self._segments.values())
 
     def within(self, chunks: set[int]) -> "CodeView":
         """Return the segments that hold none but the given chunks."""
@@ -175,11 +184,36 @@ def in_segments(chunks: Iterable[Chunk]) -> Iterable[tuple[int, list[Chunk]]]:
         yield group[0].chunk // SEGMENT_CHUNKS, group
 
 
+def by_component(codes: Codes, vector: Vector) -> NDArray[np.float32]:
+    """Return the dot product of each code's signs with ``vector``, of shape ``(n,)``, up to scale.
+
+    The query's own components tell more than their signs (asymmetric distances, Jégou, Douze and
+    Schmid 2011): of the 1,000 best by bits, the 200 best by this hold .999 of the ten nearest of
+    100,000 sentences, where the 200 best by bits hold .992. A table per byte spares unpacking.
+    """
+    padded = np.zeros(codes.shape[1] * _WORD_BITS, np.float32)
+    padded[: len(vector)] = vector
+    table = padded.reshape(-1, 8) @ _BITS_OF_BYTES
+    octets = codes.view(np.uint8)
+    return np.ascontiguousarray(table[np.arange(octets.shape[1]), octets]).sum(axis=1)
+
+
+# Of shape (8, 256): which bits each byte has.
+_BITS_OF_BYTES = (np.arange(256) >> np.arange(8)[:, None] & 1).astype(np.float32)
+
+
 class CodeRanking:
     """The vectors of a space ranked by how many bits of their codes differ from a query's."""
 
-    def __init__(self, chunks: Numbers, distances: NDArray[np.uint16], bits: int) -> None:
+    def __init__(
+        self,
+        chunks: Numbers,
+        distances: NDArray[np.uint16],
+        bits: int,
+        segments: Sequence[Segment] = (),
+    ) -> None:
         self._chunks = chunks
+        self._segments = segments
         self._distances = distances
         self._histogram = np.bincount(distances, minlength=bits + 2)[: bits + 1]
         self.count = int(self._histogram.sum())
@@ -197,7 +231,8 @@ class CodeRanking:
             distances.append(into)
         if not chunks:
             return cls(np.empty(0, np.int64), np.empty(0, np.uint16), bits)
-        return cls(np.concatenate(chunks), np.concatenate(distances), bits)
+        kept = tuple(segments) if isinstance(segments, Collection) else ()
+        return cls(np.concatenate(chunks), np.concatenate(distances), bits, kept)
 
     def top(self, n: int) -> Numbers:
         """Return the numbers of the ``n`` nearest and of all that tie with the last."""
@@ -215,6 +250,18 @@ class CodeRanking:
         bits = len(self._histogram) - 1
         histogram = np.bincount(distances, minlength=bits + 2)[: bits + 1]
         return numbers[distances <= self._limit(histogram, n)]
+
+    def refined(self, numbers: Numbers, vector: Vector, n: int) -> Numbers:
+        """Return the ``n`` best of some numbers by the query's components, and all that tie.
+
+        Without codes in RAM, where every segment would be read again, they are returned as given.
+        """
+        if len(numbers) <= n or not self._segments:
+            return numbers
+        numbers = np.sort(numbers)
+        parts = [segment.codes(numbers) for segment in self._segments]
+        scores = by_component(np.concatenate(parts), vector)
+        return numbers[scores >= np.partition(scores, -n)[-n]]
 
     def _numbers(self, places: Numbers) -> Numbers:
         return (self._chunks[places >> CHUNK_BITS] << CHUNK_BITS) | (places & (CHUNK - 1))

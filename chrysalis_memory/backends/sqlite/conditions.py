@@ -1,9 +1,9 @@
 """What a filter lets through, remembered between searches.
 
 Looking at every memory costs far more than a search, and the same filters (an agent's namespace, a
-project's tag) are asked again and again. A filter asked a second time is answered for all memories
-once; from then on only memories that changed since are looked at. Like the codes, the answer is the
-one of the reader's own snapshot.
+project's tag) are asked again and again. A filter that leaves out most is answered for all memories
+when it is asked a second time; from then on only memories that changed since are looked at. Like
+the codes, the answer is the one of the reader's own snapshot.
 """
 
 import threading
@@ -29,7 +29,7 @@ class _Answer(NamedTuple):
     change: int
     """The greatest change of any memory when it was given."""
     numbers: Numbers | None
-    """Ascending; ``None`` for a filter that was asked once, and not of all memories."""
+    """Ascending; ``None`` for a filter that was not asked of all memories yet."""
 
 
 class AnswerCache:
@@ -74,7 +74,7 @@ class Condition:
         self.where = Where(query)
         # What expires, expires with time and not with a change, so it is left out of the answer.
         unending = query.filter.model_copy(update={"include_expired": True})
-        lasting = Where(Query(unending, query.now_us))
+        lasting = Where(Query(unending, query.now_us), leading=True)
         self._lasting = lasting.sql, tuple(lasting.parameters)
 
     def among(self, numbers: Numbers) -> Numbers:
@@ -84,13 +84,15 @@ class Condition:
         )
 
     def remembered(self) -> Numbers | None:
-        """Return all that match if the filter was asked before; ``None`` the first time."""
-        if self._cache is None:
-            return None
-        if self._cache.get(self._lasting) is None:
-            self._cache.keep(self._lasting, _Answer(0, None))
+        """Return all that match if the filter is worth remembering; ``None`` otherwise."""
+        if self._cache is None or self._cache.get(self._lasting) is None:
             return None
         return self.all()
+
+    def remember(self) -> None:
+        """Answer the filter for all memories when it is asked again: few of the best passed."""
+        if self._cache is not None and self._cache.get(self._lasting) is None:
+            self._cache.keep(self._lasting, _Answer(0, None))
 
     def all(self) -> Numbers:
         """Return the numbers of all memories that match, ascending."""
@@ -125,7 +127,9 @@ class Condition:
         passing = self._select(
             f"m.number IN carray(?) AND {self._lasting[0]}", changed, self._lasting[1]
         )
-        kept = np.setdiff1d(numbers, changed, assume_unique=True)
+        at = np.searchsorted(numbers, changed)
+        at, changed = at[at < len(numbers)], changed[at < len(numbers)]
+        kept = np.delete(numbers, at[numbers[at] == changed])
         return np.sort(np.concatenate([kept, passing]))
 
     def _select(self, sql: str, numbers: Numbers | None, parameters: Iterable[object]) -> Numbers:

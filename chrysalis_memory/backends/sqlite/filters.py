@@ -9,11 +9,25 @@ _COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 
 
 class Where:
-    """A conjunction of SQL conditions and their parameters."""
+    """A conjunction of SQL conditions and their parameters.
 
-    __slots__ = ("conditions", "parameters")
+    Args:
+        query: The filter and the moment.
+        leading: Whether the conditions are to find the memories. A tag's or key's memories are
+            then listed once, where otherwise each memory that is looked at is looked up.
+    """
 
-    def __init__(self, query: Query) -> None:
+    __slots__ = ("_metadata", "_tag", "conditions", "parameters")
+
+    def __init__(self, query: Query, *, leading: bool = False) -> None:
+        if leading:
+            self._tag = "m.number IN (SELECT t.memory FROM tag t WHERE t.tag"
+            self._metadata = "m.number IN (SELECT d.memory FROM metadata d WHERE d.key = ?"
+        else:
+            self._tag = "EXISTS (SELECT 1 FROM tag t WHERE t.memory = m.number AND t.tag"
+            self._metadata = (
+                "EXISTS (SELECT 1 FROM metadata d WHERE d.memory = m.number AND d.key = ?"
+            )
         self.conditions: list[str] = []
         self.parameters: list[Any] = []
         wanted = query.filter
@@ -69,7 +83,7 @@ class Where:
                 self._add(condition, wire.microseconds(moment))
 
     def _add_tags(self, wanted: Filter) -> None:
-        of_memory = "EXISTS (SELECT 1 FROM tag t WHERE t.memory = m.number AND t.tag"
+        of_memory = self._tag
         for tag in wanted.tags_all:
             self._add(f"{of_memory} = ?)", tag)
         if wanted.tags_any:
@@ -78,7 +92,7 @@ class Where:
             self._add_any(f"NOT {of_memory} IN ({{}}))", wanted.tags_none)
 
     def _add_condition(self, condition: Condition) -> None:
-        of_key = "EXISTS (SELECT 1 FROM metadata d WHERE d.memory = m.number AND d.key = ?"
+        of_key = self._metadata
         key, operator = condition.key, condition.operator
         if operator == "$exists":
             self._add(f"{'' if condition.operand else 'NOT '}{of_key})", key)

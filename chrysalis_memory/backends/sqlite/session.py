@@ -246,7 +246,7 @@ class SQLiteSession(WordIndex):
         self._vectors(space).drop()
         self.connection.execute("DELETE FROM space WHERE number = ?", (space.number,))
 
-    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 16) -> int | None:
+    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
         """See :meth:`Session.rebuild_index`."""
         return self._vectors(space).rebuild(after, limit)
 
