@@ -46,13 +46,19 @@ def locomo(path: Path) -> Iterator[Conversation]:
     for number, sample in enumerate(json.loads(path.read_text())):
         talk = sample["conversation"]
         sessions = [v for k, v in talk.items() if k.startswith("session_") and isinstance(v, list)]
-        turns = {t["dia_id"]: f"{t['speaker']}: {t['text']}" for s in sessions for t in s}
+        turns = {t["dia_id"]: said(t) for s in sessions for t in s}
         questions = []
         for qa in sample["qa"]:
             evidence = frozenset(e for e in qa.get("evidence", []) if e in turns)
             if evidence:
                 questions.append(Question(qa["question"], str(qa["category"]), evidence))
         yield Conversation(f"locomo-{number}", turns, questions)
+
+
+def said(turn: Mapping[str, str]) -> str:
+    """The turn as text; what a shared image shows is part of what was said."""
+    caption = turn.get("blip_caption")
+    return f"{turn['speaker']}: {turn['text']}" + (f" [{caption}]" if caption else "")
 
 
 def qmsum(path: Path) -> Iterator[Conversation]:

@@ -87,7 +87,7 @@ def sqlite_changes(storage: MemoryStorage) -> dict[str, int]:
 
 def sqlite_derived_rows(storage: MemoryStorage, number: int) -> dict[str, int]:
     def work(session: Any) -> dict[str, int]:
-        tables = ["tag", "metadata", "access", "pending"]
+        tables = ["tag", "metadata", "access", "pending", "token_vector"]
         for space in session.spaces():
             tables += [f"vector_{space.number}", f"vector_index_{space.number}"]
         columns = [(table, "memory") for table in tables] + [("memory_text_docsize", "id")]

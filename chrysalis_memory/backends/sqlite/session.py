@@ -14,7 +14,9 @@ from chrysalis_memory.backends.base import (
     StoredMemory,
 )
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.filters import Where
+from chrysalis_memory.backends.sqlite.token_vectors import TokenVectors
 from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
 from chrysalis_memory.backends.sqlite.words import WordIndex
 from chrysalis_memory.embedding import Vector
@@ -30,7 +32,7 @@ _INSERT = f"INSERT INTO memory VALUES (NULL, {', '.join('?' * (len(_COLUMNS) + 2
 _NO_ACCESS: Mapping[str, int] = {}
 
 
-class SQLiteSession(WordIndex):
+class SQLiteSession(WordIndex, Episodes, TokenVectors):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
     def __init__(self, connection: Database, path: Path) -> None:
@@ -246,8 +248,10 @@ class SQLiteSession(WordIndex):
     def rebuild_index(self, space: Space) -> None:
         """See :meth:`Session.rebuild_index`."""
         VectorIndex(self.connection, space).rebuild()
+        self.drop_tokens(space)
 
     def _text_changed(self, number: int, content: str | None) -> None:
+        self.delete_tokens(number)
         for space in self.spaces():
             index = VectorIndex(self.connection, space)
             known = None if content is None else index.vector_of_text(codec.text_hash(content))
