@@ -60,7 +60,9 @@ class WordIndex:
 
     def document_count(self) -> int:
         """See :meth:`Session.document_count`."""
-        return self.connection.execute("SELECT count(*) FROM memory WHERE content IS NOT NULL").get
+        return self.connection.execute(
+            "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'living'"
+        ).get
 
     def document_frequency(self, token: str) -> int:
         """See :meth:`Session.document_frequency`."""
