@@ -1,10 +1,12 @@
 """How well recall finds what answers a question, on real conversations, beside its baselines.
 
-Every turn of a conversation is one memory ("Speaker: text"). A question counts when it has
-evidence in its conversation; recall@k is the fraction of its evidence turns among the first k,
-hit@k whether there is at least one, nDCG@k weighs them by rank (Järvelin and Kekäläinen 2002).
-Prints each per category beside BM25 alone, dense alone, and reciprocal rank fusion (Cormack et
-al. 2009), all over the same vectors and words in the same run.
+Every turn of a conversation is one memory ("Speaker: text", and what a shared image shows), with
+its place in its episode: the session or the meeting. A question counts when it has evidence in its
+conversation; recall@k is the fraction of its evidence turns among the first k, hit@k whether there
+is at least one, nDCG@k weighs them by rank (Järvelin and Kekäläinen 2002).
+Prints each per category beside BM25 alone, dense alone, reciprocal rank fusion (Cormack et al.
+2009) and a plain count of the query's words, all over the same vectors and words in the same run;
+then what random and informative priors do to the ranking without neighbours.
 
     python benchmarks/quality.py --locomo locomo-open.json --qmsum qmsum-val.jsonl
 """
@@ -13,16 +15,18 @@ import argparse
 import asyncio
 import json
 import math
+import re
 import tempfile
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from chrysalis_memory import AgentMemory, Weights
+from chrysalis_memory import AgentMemory, Filter, Weights
+from chrysalis_memory.query_text import words
 from embedders.cached import CachedEmbedder
 from embedders.resolve import as_embedder
 
@@ -35,18 +39,28 @@ class Question(NamedTuple):
     evidence: frozenset[str]
 
 
+class Turn(NamedTuple):
+    text: str
+    episode: str
+    position: int
+
+
 class Conversation(NamedTuple):
     name: str
-    turns: dict[str, str]
+    turns: dict[str, Turn]
     questions: list[Question]
 
 
-def locomo(path: Path) -> Iterator[Conversation]:
+def locomo(path: Path, captions: bool) -> Iterator[Conversation]:
     """LoCoMo (Maharana et al. 2024): long dialogues of two people, questions of five kinds."""
     for number, sample in enumerate(json.loads(path.read_text())):
         talk = sample["conversation"]
         sessions = [v for k, v in talk.items() if k.startswith("session_") and isinstance(v, list)]
-        turns = {t["dia_id"]: f"{t['speaker']}: {t['text']}" for s in sessions for t in s}
+        turns = {
+            t["dia_id"]: Turn(said(t, captions), f"session {number}", position)
+            for number, session in enumerate(sessions)
+            for position, t in enumerate(session)
+        }
         questions = []
         for qa in sample["qa"]:
             evidence = frozenset(e for e in qa.get("evidence", []) if e in turns)
@@ -55,12 +69,18 @@ def locomo(path: Path) -> Iterator[Conversation]:
         yield Conversation(f"locomo-{number}", turns, questions)
 
 
+def said(turn: Mapping[str, str], captions: bool) -> str:
+    """The turn as text; what a shared image shows is part of what was said."""
+    caption = turn.get("blip_caption")
+    return f"{turn['speaker']}: {turn['text']}" + (f" [{caption}]" if caption and captions else "")
+
+
 def qmsum(path: Path) -> Iterator[Conversation]:
     """QMSum (Zhong et al. 2021): meetings, questions whose evidence is ranges of turns."""
     for number, line in enumerate(path.read_text().splitlines()):
         meeting = json.loads(line)
         turns = {
-            str(i): f"{turn['speaker']}: {turn['content']}"
+            str(i): Turn(f"{turn['speaker']}: {turn['content']}", "meeting", i)
             for i, turn in enumerate(meeting["meeting_transcripts"])
             if turn["content"].strip()
         }
@@ -89,48 +109,111 @@ def fused_by_rank(*rankings: Sequence[str]) -> list[str]:
     return sorted(scores, key=lambda memory_id: (-scores[memory_id], memory_id))
 
 
+class Cached(CachedEmbedder):
+    """Caches texts' vectors, and passes on the question for tokens' vectors."""
+
+    def __init__(self, inner: Any) -> None:
+        super().__init__(inner, max_entries=1_000_000)
+        self.embed_tokens = inner.embed_tokens
+
+
+ALONE = Weights(neighbours=0)
+OURS: dict[str, dict[str, Any]] = {
+    "chrysalis, plain": {"weights": ALONE},
+    "chrysalis, neighbours": {},
+    "chrysalis, late": {"weights": ALONE, "rerank": "late"},
+    "chrysalis, neighbours and late": {"rerank": "late"},
+}
+
+
+def counted(question: Question, talk: Conversation) -> list[str]:
+    """Rank turns by how many of the question's words occur in them, as a grep would."""
+    wanted = {word.casefold() for word in words(question.text)}
+    found = {
+        turn: len(wanted & set(re.findall(r"\w+", text.casefold())))
+        for turn, (text, *_) in talk.turns.items()
+    }
+    return sorted((turn for turn in found if found[turn]), key=lambda turn: -found[turn])
+
+
 async def rankings(
     memory: AgentMemory, embedder: CachedEmbedder, talk: Conversation, question: Question
 ) -> Mapping[str, Sequence[str]]:
-    async def ours(mode: str) -> list[str]:
-        found = await memory.recall(question.text, DEPTH, mode=mode, track=False)
+    async def ours(**options: Any) -> list[str]:
+        found = await memory.recall(question.text, DEPTH, track=False, **options)
         return [recollection.id for recollection in found]
 
     ids = list(talk.turns)
-    vectors = await embedder.embed(list(talk.turns.values()))
+    vectors = await embedder.embed([turn.text for turn in talk.turns.values()])
     query = (await embedder.embed([question.text], input_type="query"))[0]
     dense = [ids[i] for i in np.argsort(-(vectors @ query), kind="stable")[:DEPTH]]
-    words = await ours("keyword")
+    found = memory.storage.read(
+        lambda s: s.best_by_words(words(question.text), memory.storage.query(Filter()), limit=DEPTH)
+    )
+    by_number = memory.storage.read(lambda s: s.priors(found))
+    names = {prior.number: prior.id for prior in by_number}
+    bm25 = [names[number] for number in found]
     return {
-        "BM25 alone": words,
+        "word count (grep)": counted(question, talk),
+        "BM25 alone (FTS5)": bm25,
         "dense alone, raw query": dense,
-        "dense alone, names dropped": await ours("semantic"),
-        "reciprocal rank fusion": fused_by_rank(words, dense),
-        "chrysalis recall": await ours("hybrid"),
+        "dense alone, names dropped": await ours(mode="semantic", weights=ALONE),
+        "reciprocal rank fusion": fused_by_rank(bm25, dense),
+        **{name: await ours(**options) for name, options in OURS.items()},
     }
 
 
 Results = dict[str, dict[str, list[dict[str, float]]]]
 
 
-async def measure(talks: Iterator[Conversation], embedder: CachedEmbedder, k: int) -> Results:
+async def with_priors(memory: AgentMemory, talk: Conversation, results: Results, k: int) -> None:
+    """Measure the ranking again after uses of what answers questions, then with random priors."""
+    generator = np.random.default_rng(7)
+
+    async def ask(name: str, questions: Sequence[Question]) -> None:
+        for question in questions:
+            found = await memory.recall(question.text, DEPTH, track=False, weights=ALONE)
+            ids = [recollection.id for recollection in found]
+            results[name][question.category].append(measures(ids, question.evidence, k))
+
+    await ask("no priors", talk.questions)
+    uses: Counter[str] = Counter()
+    for question in talk.questions:
+        uses.update(dict.fromkeys(question.evidence, 5))
+    memory.storage.record_access(uses)
+    await ask("uses of what answers questions", talk.questions)
+    memory.storage.record_access({turn: int(generator.integers(1, 1000)) for turn in talk.turns})
+    for turn in talk.turns:
+        importance, confidence = generator.random(2)
+        await memory.update(turn, importance=importance, confidence=confidence)
+    await ask("random importance, confidence, uses", talk.questions)
+
+
+async def measure(
+    talks: Iterator[Conversation], embedder: CachedEmbedder, k: int, priors: bool
+) -> tuple[Results, Results]:
     results: Results = defaultdict(lambda: defaultdict(list))
+    weighed: Results = defaultdict(lambda: defaultdict(list))
     for talk in talks:
         with tempfile.TemporaryDirectory() as folder:
             async with AgentMemory(
                 "benchmark", path=Path(folder) / "memory.db", embedder=embedder,
-                synchronous="NORMAL", weights=Weights(),
+                synchronous="NORMAL", weights=Weights(), late_interaction=True,
             ) as memory:  # fmt: skip
                 await memory.learn_many(
-                    {"content": text, "id": turn} for turn, text in talk.turns.items()
+                    {"content": text, "id": name, "episode": episode, "position": position}
+                    for name, (text, episode, position) in talk.turns.items()
                 )
+                await memory.embed_pending()
                 for question in talk.questions:
                     found = await rankings(memory, embedder, talk, question)
                     for system, ranked in found.items():
                         results[system][question.category].append(
                             measures(ranked, question.evidence, k)
                         )
-    return results
+                if priors:
+                    await with_priors(memory, talk, weighed, k)
+    return results, weighed
 
 
 def mean(rows: Sequence[Mapping[str, float]], name: str) -> float:
@@ -153,15 +236,23 @@ def report(title: str, results: Results, headline: Sequence[str], k: int) -> Non
 
 
 async def run(arguments: argparse.Namespace) -> None:
-    embedder = CachedEmbedder(as_embedder(arguments.embedder), max_entries=1_000_000)
+    embedder = Cached(as_embedder(arguments.embedder))
+
+    def with_captions(path: Path) -> Iterator[Conversation]:
+        return locomo(path, not arguments.no_captions)
+
     for title, path, read, headline in (
-        ("LoCoMo", arguments.locomo, locomo, ("1", "2", "3", "4")),
+        ("LoCoMo", arguments.locomo, with_captions, ("1", "2", "3", "4")),
         ("QMSum", arguments.qmsum, qmsum, ("specific",)),
     ):
         if path:
             start = time.perf_counter()
-            results = await measure(read(Path(path)), embedder, arguments.k)
+            results, priors = await measure(
+                read(Path(path)), embedder, arguments.k, title == "LoCoMo"
+            )
             report(title, results, headline, arguments.k)
+            if priors:
+                report(f"{title}, priors", priors, headline, arguments.k)
             print(f"\n{arguments.embedder}, {time.perf_counter() - start:.0f} s")
 
 
@@ -169,6 +260,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--locomo", help="path of a LoCoMo JSON file")
     parser.add_argument("--qmsum", help="path of a QMSum JSON lines file")
+    parser.add_argument("--no-captions", action="store_true", help="leave out what images show")
     parser.add_argument("--embedder", default="minilm")
     parser.add_argument("-k", type=int, default=10)
     arguments = parser.parse_args()

@@ -1,26 +1,24 @@
 """The front door: an agent's memory."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-from chrysalis_memory import learning, query_text, transfer, wire
-from chrysalis_memory.codec import shown
+from chrysalis_memory import learning, transfer, wire
 from chrysalis_memory.config import AgentMemoryConfig, default_path
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import InvalidValue, StoreClosed
 from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.query import Conditions, Filter
-from chrysalis_memory.recall import Recollection, Weights
-from chrysalis_memory.running import Chosen, Mode, Running
-from chrysalis_memory.search import SearchRequest
+from chrysalis_memory.recall import Recollection
+from chrysalis_memory.recaller import RecallOptions
+from chrysalis_memory.running import Chosen, Running
 from chrysalis_memory.storage import MemoryStorage, StoreStatistics
 from chrysalis_memory.transaction import Transaction
+from chrysalis_memory.verdict import Verdict
 from embedders.base import Embedder
 from embedders.resolve import as_embedder
-
-K_MAX = 1000
 
 
 class AgentMemory:
@@ -186,7 +184,7 @@ class AgentMemory:
             return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
 
         ids = await running.write(work)
-        if made is None:
+        if made is None or self.config.late_interaction:
             running.queue.wake()
         return ids
 
@@ -218,7 +216,7 @@ class AgentMemory:
                 return transaction.put(memory, made[0] if made else None)
 
             memory = await running.write(work)
-            if change.content is not None and made is None:
+            if change.content is not None and (made is None or self.config.late_interaction):
                 running.queue.wake()
             return memory
 
@@ -231,30 +229,23 @@ class AgentMemory:
     # Finding
 
     async def recall(
-        self,
-        query: str,
-        k: int = 5,
-        *,
-        mode: Mode = "hybrid",
-        min_score: float | None = None,
-        weights: Weights | None = None,
-        track: bool = True,
-        **conditions: Unpack[Conditions],
+        self, query: str, k: int = 5, *, track: bool = True, **options: Unpack[RecallOptions]
     ) -> list[Recollection]:
         """Find memories by meaning and by words, best first, each with an explanation.
 
         Args:
             query: A question or any text.
             k: How many, from 1 to 1000.
-            mode: ``"hybrid"`` both, ``"semantic"`` meaning only, ``"keyword"`` words only, which
-                needs no embedder.
-            min_score: Leave out what scores lower. It does not tell whether an answer exists.
-            weights: How each part counts; default: those of the settings.
             track: Whether to count this as a use of the memories returned.
-            **conditions: The fields of :class:`Filter`; all must hold.
+            **options: ``mode``: ``"hybrid"`` both, ``"semantic"`` meaning only, ``"keyword"`` words
+                only, which needs no embedder. ``min_score`` leaves out what scores lower.
+                ``weights``: how each part counts. ``rerank="late"`` compares token by token, if the
+                memory was opened with ``late_interaction=True``. ``diversity``, 0 to 1, prefers
+                memories unlike each other. ``context``: give each with up to so many memories on
+                either side in its episode. And the fields of :class:`Filter`; all must hold.
 
         Raises:
-            InvalidValue: an empty query, a ``k`` or a condition that is refused.
+            InvalidValue: an empty query, a ``k``, an option or a condition that is refused.
             EmbedderUnavailable: the query cannot be embedded now and ``mode="semantic"`` asks for
                 meaning alone.
 
@@ -262,35 +253,35 @@ class AgentMemory:
             DegradedRecall: the query cannot be embedded now; what is returned was found by its
                 words alone, and its explanation has no similarity.
         """
-        text = wire.check_content(query)
-        if wire.check_limit(k, what="k") > K_MAX:
-            raise InvalidValue(f"k is at most {K_MAX}, got {k}")
-        if mode not in ("hybrid", "semantic", "keyword"):
-            raise InvalidValue(f"mode is 'hybrid', 'semantic' or 'keyword', got {shown(mode)}")
-        if weights is not None and not isinstance(weights, Weights):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidValue(f"weights must be Weights(...), got {shown(weights)}")
-        if min_score is not None:
-            wire.check_number(min_score, what="min_score")
-        wanted = Filter.of(**conditions)
+        return (await self.recall_many([query], k, track=track, **options))[0]
+
+    async def recall_many(
+        self,
+        queries: Sequence[str],
+        k: int = 5,
+        *,
+        track: bool = True,
+        **options: Unpack[RecallOptions],
+    ) -> list[list[Recollection]]:
+        """Answer many queries, which are embedded together; the rest as :meth:`recall`."""
+        if isinstance(queries, str):
+            raise InvalidValue("recall_many takes a list of queries; for a single one call recall")
         running = self._open
-
-        async def attempt() -> list[Recollection]:
-            vector, fingerprint = await running.query_vector(text, mode)
-            request = SearchRequest(
-                vector=vector,
-                fingerprint=fingerprint,
-                words=[] if mode == "semantic" else query_text.words(text),
-                query=running.storage.query(wanted),
-                depth=max(self.config.candidates, 2 * k),
-            )
-            return await running.search(
-                request, weights=weights or self.config.weights, k=k, min_score=min_score
-            )
-
-        found = await running.queue.across_reindex(attempt)
+        found = await running.recaller.recall_many(queries, k, options)
         if track:
-            running.count_access(found)
+            for memories in found:
+                running.count_access(memories)
         return found
+
+    async def explain(
+        self, query: str, memory_id: str, k: int = 5, **options: Unpack[RecallOptions]
+    ) -> Verdict:
+        """Say why ``recall`` with the same arguments returns a memory, or does not.
+
+        Raises:
+            InvalidValue: what :meth:`recall` refuses.
+        """
+        return await self._open.recaller.explain(query, memory_id, k, options)
 
     async def get(self, memory_id: str) -> MemoryDocument | None:
         """Return one memory; ``None`` when unknown or forgotten."""

@@ -43,6 +43,8 @@ class AgentMemoryConfig(BaseSettings):
     """How many candidates each index gives to recall, at least; never fewer than ``2 · k``."""
     common_name_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """A name in more than this share of memories is left out of the query's vector."""
+    late_interaction: bool = False
+    """Whether to keep the vectors of every memory's tokens, for ``recall(..., rerank="late")``."""
     embedding_batch: Annotated[int, Field(ge=1, le=4096)] = 64
     """How many texts go to the embedder at once."""
     access_flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0

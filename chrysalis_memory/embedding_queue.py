@@ -6,8 +6,10 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
 
+from chrysalis_memory import codec
 from chrysalis_memory.embedding import Embedding, Vector
 from chrysalis_memory.errors import ChrysalisError, EmbeddingSpaceMismatch, StoreBusy
+from chrysalis_memory.rerank import pack, token_embedder
 from chrysalis_memory.search import active_space, check_space
 from chrysalis_memory.storage import MemoryStorage, Pending, Space
 from embedders.base import Embedder
@@ -45,6 +47,10 @@ class EmbeddingQueue:
         name: What resolves to the embedder; kept with the space.
         batch: How many texts are embedded at once.
         in_thread: Runs blocking work without blocking the event loop.
+        tokens: Whether the vectors of tokens are kept too.
+
+    Raises:
+        InvalidValue: the embedder has no token vectors to keep.
     """
 
     def __init__(
@@ -55,7 +61,11 @@ class EmbeddingQueue:
         name: str | None,
         batch: int,
         in_thread: InThread,
+        tokens: bool = False,
     ) -> None:
+        if tokens:
+            token_embedder(embedder)  # refuses one that has no token vectors
+        self._tokens = tokens
         self._storage = storage
         self.embedder = embedder
         self.name = name
@@ -113,8 +123,8 @@ class EmbeddingQueue:
             for vector, text in zip(vectors, texts, strict=True)
         ]
 
-    async def embed_query(self, text: str) -> tuple[Vector, str]:
-        """Return the vector of what is looked for, and its space's fingerprint.
+    async def embed_queries(self, texts: Sequence[str]) -> tuple[Sequence[Vector], str]:
+        """Return the vectors of what is looked for, and their space's fingerprint.
 
         Raises:
             EmbedderError: the embedder failed.
@@ -122,9 +132,9 @@ class EmbeddingQueue:
         """
         async with self._switching:
             space, embedder = await self.space(), self.embedder
-        vector = (await embedder.embed([text], input_type="query"))[0]
+        vectors = await embedder.embed(texts, input_type="query")
         self._answered.set()
-        return vector, space.fingerprint
+        return list(vectors), space.fingerprint
 
     async def across_reindex(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Run ``attempt``, once more if :meth:`reindex` changed the embedder beneath it."""
@@ -144,7 +154,25 @@ class EmbeddingQueue:
             EmbedderError: the embedder failed; what was embedded until then is kept.
         """
         async with self._working:
-            return await self._work_off(space, progress)
+            done = await self._work_off(space, progress)
+            if self._tokens:
+                await self._work_off_tokens(space)
+            return done
+
+    async def _work_off_tokens(self, space: Space) -> None:
+        embedder = token_embedder(self.embedder)
+        while True:
+            waiting = await self._in_thread(
+                lambda: self._storage.read(lambda s: s.without_tokens(space, limit=self._batch))
+            )
+            if not waiting:
+                return
+            found = await embedder.embed_tokens([memory.content for memory in waiting])
+            made = [
+                (memory.number, codec.text_hash(memory.content), pack(one.vectors))
+                for memory, one in zip(waiting, found, strict=True)
+            ]
+            await self._in_thread(lambda made=made: self._storage.put_tokens(space, made))
 
     async def _work_off(self, space: Space, progress: Progress | None) -> int:
         total = await self._in_thread(lambda: self._storage.read(lambda s: s.pending_count(space)))
@@ -181,7 +209,12 @@ class EmbeddingQueue:
             )
         )
         queue = EmbeddingQueue(
-            self._storage, embedder, name=name, batch=self._batch, in_thread=self._in_thread
+            self._storage,
+            embedder,
+            name=name,
+            batch=self._batch,
+            in_thread=self._in_thread,
+            tokens=self._tokens,
         )
         done = await queue.work_off(space, progress)
         async with self._switching:

@@ -82,11 +82,18 @@ def recollection_html(memory: Recollection) -> str:
 def explanation_html(explanation: Explanation) -> str:
     """Return the parts of a score, in the order in which they are put together."""
     weight = explanation.weights.keyword
-    similarity = explanation.similarity
+    similarity, around, late = explanation.similarity, explanation.around, explanation.late
+    cosine = "no vector" if similarity is None else f"cosine {similarity:.3f}"
+    beside = "" if around is None else f"; with neighbours {around:.3f}"
+    nothing = similarity is None and around is None
     rows = [
-        ("meaning", "no vector" if similarity is None else f"{similarity:.3f}", "cosine"),
+        ("meaning", "no vector" if nothing else f"{explanation.meaning:.3f}", f"{cosine}{beside}"),
         ("words", f"{explanation.keyword:.3f}", f"× {weight:g}; BM25 {explanation.bm25:.2f}"),
-        ("relevance", f"{explanation.relevance:.3f}", "meaning + words"),
+    ]
+    if late is not None:
+        rows.append(("late", f"{late:.3f}", f"× {explanation.weights.late:g}"))
+    rows += [
+        ("relevance", f"{explanation.relevance:.3f}", "the sum of these"),
         ("importance", f"{explanation.importance_effect:+.3f}", f"{explanation.importance:.2f}"),
         ("confidence", f"{explanation.confidence_effect:+.3f}", f"{explanation.confidence:.2f}"),
         ("use", f"{explanation.access_effect:+.3f}", f"{explanation.access_count} times"),
@@ -151,7 +158,8 @@ def _score_cells(memory: MemoryDocument, best: float) -> list[tuple[str, str]]:
     if not isinstance(memory, Recollection):
         return [("", _CELL)] * 4
     parts = memory.explanation
-    similarity = "–" if parts.similarity is None else f"{parts.similarity:.3f}"
+    nothing = parts.similarity is None and parts.around is None
+    similarity = "–" if nothing else f"{parts.meaning:.3f}"
     effects = (
         f"importance {parts.importance_effect:+.3f}, confidence {parts.confidence_effect:+.3f}, "
         f"use {parts.access_effect:+.3f}, age {parts.recency_effect:+.3f}"

@@ -2,8 +2,13 @@
 
 ``score = relevance · (1 + importance + confidence + access + recency)`` where
 
-- ``relevance = max(0, similarity) + w · bm25 / max(bm25)``: a weighted sum of scores, not of ranks
-  (convex combination, Bruch et al. 2023); the maximum is taken over the candidates;
+- ``relevance = meaning + w · keyword + l · late``: a weighted sum of scores, not of ranks (convex
+  combination, Bruch et al. 2023);
+- ``meaning = (1 - n) · max(0, similarity) + n · around``: in an episode, ``around`` is the mean
+  over the memory and those before and after it; elsewhere ``meaning = max(0, similarity)``;
+- ``keyword = (bm25 + n / 2 · bm25 of the memory before) / full``: ``full`` is what a full match is
+  worth, or the best of all candidates where that is more;
+- ``late`` is the late interaction of tokens, where it was asked for;
 - ``importance = a · (2 · importance - 1)``, confidence likewise: the default 0.5 is neutral;
 - ``access = b · n / (n + 10)`` for n uses: saturated, so that use cannot feed on itself;
 - ``recency = c · 2^(-age / half-life)``.
@@ -11,15 +16,20 @@
 The priors multiply relevance and are small, so a memory that matches nothing is never lifted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import MemoryDocument
+from chrysalis_memory.embedding import Vector
+from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.search import Candidate
+
+Preset = Literal["balanced", "similar", "recent", "important"]
 
 _DAY_US = 86_400_000_000
 _ACCESS_HALF = 10
@@ -43,6 +53,43 @@ class Weights(BaseModel):
     recency: float = Field(default=0.05, ge=0, le=0.2)
     half_life_days: float = Field(default=30.0, gt=0, le=36_500)
     """After how many days the effect of recency has halved."""
+    neighbours: float = Field(default=0.6, ge=0, le=1)
+    """How much the memories before and after one in its episode say of it; 0: nothing."""
+    late: float = Field(default=1.5, ge=0, le=10)
+    """Weight of late interaction, where it is asked for."""
+
+    @classmethod
+    def preset(cls, name: Preset) -> "Weights":
+        """Return weights for a purpose.
+
+        Args:
+            name: ``"balanced"`` are the defaults; ``"similar"`` goes by relevance alone;
+                ``"recent"`` and ``"important"`` let that prior reorder what is about equally
+                relevant, as far as the bounds allow.
+
+        Raises:
+            InvalidValue: there is no such preset.
+        """
+        if name not in _PRESETS:
+            names = ", ".join(repr(known) for known in get_args(Preset))
+            raise InvalidValue(f"a preset of weights is one of {names}; got {shown(name)}")
+        return cls(**_PRESETS[name])
+
+    @property
+    def passed_on(self) -> float:
+        """The share of a memory's words that counts for the next one in its episode.
+
+        Who answers seldom repeats the words of the question, so words pass forward.
+        """
+        return self.neighbours / 2
+
+
+_PRESETS: dict[str, dict[str, float]] = {
+    "balanced": {},
+    "similar": {"importance": 0, "confidence": 0, "access": 0, "recency": 0},
+    "recent": {"recency": 0.2, "half_life_days": 7},
+    "important": {"importance": 0.2, "confidence": 0.1},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +98,14 @@ class Explanation:
 
     Attributes:
         similarity: Cosine between query and memory, -1 to 1; ``None`` where one has no vector.
+        around: Mean of ``max(0, similarity)`` over the memory and those before and after it in its
+            episode; ``None`` where there are none.
         bm25: BM25 of the query's words in the memory; 0 where none occurs.
-        keyword: ``bm25`` over the best of all candidates, 0 to 1.
-        relevance: ``max(0, similarity) + weights.keyword · keyword``.
+        bm25_before: The same of the memory before it in its episode.
+        keyword: ``bm25``, with the share passed on by the memory before, over that of a full
+            match, 0 to 1.
+        late: Late interaction, at least 0; ``None`` where it was not asked for.
+        relevance: ``meaning + weights.keyword · keyword + weights.late · late``.
         importance: The memory's importance, 0 to 1.
         confidence: The memory's confidence, 0 to 1.
         access_count: How often it was used, over all replicas.
@@ -63,8 +115,11 @@ class Explanation:
     """
 
     similarity: float | None
+    around: float | None
     bm25: float
+    bm25_before: float
     keyword: float
+    late: float | None
     relevance: float
     importance: float
     confidence: float
@@ -72,6 +127,11 @@ class Explanation:
     age_days: float
     weights: Weights
     score: float
+
+    @property
+    def meaning(self) -> float:
+        """What similarity adds to relevance, that of the neighbours included."""
+        return _meaning(self.similarity, self.around, self.weights)
 
     @property
     def importance_effect(self) -> float:
@@ -101,21 +161,26 @@ class Explanation:
 
     def recompute(self) -> float:
         """Compute the score from the parts; equals :attr:`score` exactly."""
-        return _relevance(self.similarity, self.keyword, self.weights) * self.factor
+        return _relevance(self.meaning, self.keyword, self.late, self.weights) * self.factor
 
     def to_dict(self) -> dict[str, Any]:
         """Return every part and effect as plain values, for tables and JSON."""
         parts = {
             name: getattr(self, name)
-            for name in ("score", "similarity", "bm25", "keyword", "relevance", "importance",
-                         "confidence", "access_count", "age_days")
+            for name in ("score", "similarity", "around", "meaning", "bm25", "bm25_before",
+                         "keyword", "late", "relevance", "importance", "confidence",
+                         "access_count", "age_days")
         }  # fmt: skip
         effects = ("importance_effect", "confidence_effect", "access_effect", "recency_effect")
         return parts | {name: getattr(self, name) for name in (*effects, "factor")}
 
     def __str__(self) -> str:
         meaning = "no vector" if self.similarity is None else f"similarity {self.similarity:.3f}"
+        if self.around is not None:
+            meaning = f"meaning {self.meaning:.3f} ({meaning}, around {self.around:.3f})"
         words = f"{self.weights.keyword:g} × words {self.keyword:.3f}"
+        if self.late is not None:
+            words += f" + {self.weights.late:g} × late {self.late:.3f}"
         effects = (
             f"{self.importance_effect:+.3f} importance {self.confidence_effect:+.3f} confidence "
             f"{self.access_effect:+.3f} access {self.recency_effect:+.3f} recency"
@@ -126,10 +191,12 @@ class Explanation:
 class Recollection(MemoryDocument):
     """A memory that was recalled, with its score and why it got it."""
 
-    __slots__ = ("explanation", "score")
+    __slots__ = ("context", "explanation", "score")
 
     explanation: Explanation
     score: float
+    context: list[MemoryDocument]
+    """The memories before and after it in its episode, in order, if ``recall`` was asked for."""
 
     @classmethod
     def recalled(
@@ -139,11 +206,13 @@ class Recollection(MemoryDocument):
         *,
         writer: str,
         clock: HybridLogicalClock,
+        context: Sequence[MemoryDocument] = (),
     ) -> "Recollection":
-        """Return ``memory`` with its explanation."""
+        """Return ``memory`` with its explanation and its context."""
         recollection = cls.of(memory.id, memory.state, writer=writer, clock=clock)
         recollection.explanation = explanation
         recollection.score = explanation.score
+        recollection.context = list(context)
         return recollection
 
     def __repr__(self) -> str:
@@ -158,6 +227,7 @@ def rank(
     weights: Weights,
     now_us: int,
     k: int,
+    full_bm25: float = 0.0,
     min_score: float | None = None,
 ) -> list[tuple[Candidate, Explanation]]:
     """Return the best ``k`` candidates with their explanations, best first, ties by id.
@@ -167,62 +237,130 @@ def rank(
         weights: How much each part counts.
         now_us: The moment ages are counted from, in microseconds since 1970.
         k: How many.
+        full_bm25: The BM25 from which words count in full, unless a candidate has more.
         min_score: Leave out what scores lower.
     """
-    best_bm25 = max((candidate.bm25 for candidate in candidates), default=0.0)
-    scored = [(_score(c, best_bm25, weights, now_us), c) for c in candidates]
+    full = full_match(candidates, weights, full_bm25)
+    scored = [(_score(c, full, weights, now_us), c) for c in candidates]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return [
-        (candidate, explain(candidate, best_bm25, weights, now_us))
+        (candidate, explain(candidate, full, weights, now_us))
         for score, candidate in scored[:k]
         if min_score is None or score >= min_score
     ]
 
 
-def explain(candidate: Candidate, best_bm25: float, weights: Weights, now_us: int) -> Explanation:
+def full_match(candidates: Sequence[Candidate], weights: Weights, full_bm25: float) -> float:
+    """Return the BM25 from which words count in full: the best candidate's, or ``full_bm25``."""
+    return max([full_bm25, *(_words(candidate, weights) for candidate in candidates)])
+
+
+def explain(candidate: Candidate, full_bm25: float, weights: Weights, now_us: int) -> Explanation:
     """Score one candidate and say how.
 
     Args:
         candidate: What is known of it.
-        best_bm25: The greatest BM25 among all candidates.
+        full_bm25: The BM25 from which words count in full; no candidate has more.
         weights: How much each part counts.
         now_us: The moment ages are counted from, in microseconds since 1970.
     """
-    similarity, keyword = _normalised(candidate, best_bm25)
+    similarity, around, keyword, late = _normalised(candidate, full_bm25, weights)
     return Explanation(
         similarity=similarity,
+        around=around,
         bm25=round(candidate.bm25, _DIGITS),
+        bm25_before=round(candidate.bm25_before, _DIGITS),
         keyword=keyword,
-        relevance=_relevance(similarity, keyword, weights),
+        late=late,
+        relevance=_relevance(_meaning(similarity, around, weights), keyword, late, weights),
         importance=candidate.importance,
         confidence=candidate.confidence,
         access_count=candidate.access_count,
         age_days=_age_days(candidate, now_us),
         weights=weights,
-        score=_score(candidate, best_bm25, weights, now_us),
+        score=_score(candidate, full_bm25, weights, now_us),
     )
 
 
-def _normalised(candidate: Candidate, best_bm25: float) -> tuple[float | None, float]:
+def diversify(
+    ranked: Sequence[tuple[Candidate, Explanation]],
+    vectors: Mapping[int, Vector],
+    *,
+    diversity: float,
+    k: int,
+) -> list[tuple[Candidate, Explanation]]:
+    """Choose ``k`` that are relevant and unlike each other: maximal marginal relevance.
+
+    Each next one has the greatest ``(1 - d) · score / best score - d · greatest cosine with those
+    chosen`` (Carbonell and Goldstein 1998); ties keep the order of scores.
+
+    Args:
+        ranked: Candidates, best first.
+        vectors: Unit vectors by number; one without is like no other.
+        diversity: d, from 0, which keeps the ranking, to 1, which after the first looks at
+            difference alone.
+        k: How many.
+    """
+    left = list(ranked)
+    chosen: list[tuple[Candidate, Explanation]] = []
+    best = max((explanation.score for _, explanation in ranked), default=0.0) or 1.0
+    likeness = dict.fromkeys((candidate.number for candidate, _ in ranked), 0.0)
+    while left and len(chosen) < k:
+        gains = [
+            (1 - diversity) * explanation.score / best - diversity * likeness[candidate.number]
+            for candidate, explanation in left
+        ]
+        taken = left.pop(gains.index(max(gains)))
+        chosen.append(taken)
+        vector = vectors.get(taken[0].number)
+        for candidate, _ in left:
+            other = vectors.get(candidate.number)
+            if vector is not None and other is not None:
+                cosine = round(float(vector @ other), _DIGITS)
+                likeness[candidate.number] = max(likeness[candidate.number], cosine)
+    return chosen
+
+
+def _words(candidate: Candidate, weights: Weights) -> float:
+    return candidate.bm25 + weights.passed_on * candidate.bm25_before
+
+
+def _normalised(
+    candidate: Candidate, full_bm25: float, weights: Weights
+) -> tuple[float | None, float | None, float, float | None]:
+    """Return similarity, similarity around, keyword and late, each as it is explained."""
     similarity = None if candidate.similarity is None else round(candidate.similarity, _DIGITS)
-    return similarity, round(candidate.bm25 / best_bm25, _DIGITS) if best_bm25 > 0 else 0.0
+    around = None if candidate.around is None else round(candidate.around, _DIGITS)
+    words = _words(candidate, weights)
+    keyword = round(words / full_bm25, _DIGITS) if full_bm25 > 0 else 0.0
+    late = None if candidate.late is None else round(max(0.0, candidate.late), _DIGITS)
+    return similarity, around, keyword, late
 
 
-def _relevance(similarity: float | None, keyword: float, weights: Weights) -> float:
-    return max(0.0, similarity or 0.0) + weights.keyword * keyword
+def _meaning(similarity: float | None, around: float | None, weights: Weights) -> float:
+    own = max(0.0, similarity or 0.0)
+    if around is None:
+        return own
+    return (1 - weights.neighbours) * own + weights.neighbours * around
+
+
+def _relevance(meaning: float, keyword: float, late: float | None, weights: Weights) -> float:
+    relevance = meaning + weights.keyword * keyword
+    return relevance if late is None else relevance + weights.late * late
 
 
 def _age_days(candidate: Candidate, now_us: int) -> float:
     return max(0, now_us - candidate.updated_at) / _DAY_US
 
 
-def _score(candidate: Candidate, best_bm25: float, weights: Weights, now_us: int) -> float:
+def _score(candidate: Candidate, full_bm25: float, weights: Weights, now_us: int) -> float:
     # The arithmetic of Explanation.factor, in its order, for the many that are not explained.
-    similarity, keyword = _normalised(candidate, best_bm25)
+    similarity, around, keyword, late = _normalised(candidate, full_bm25, weights)
     uses = candidate.access_count
     effects = weights.importance * (2 * candidate.importance - 1) + weights.confidence * (
         2 * candidate.confidence - 1
     )
     access = weights.access * uses / (uses + _ACCESS_HALF)
     recency = weights.recency * 2.0 ** (-_age_days(candidate, now_us) / weights.half_life_days)
-    return _relevance(similarity, keyword, weights) * (1 + effects + access + recency)
+    relevance = _relevance(_meaning(similarity, around, weights), keyword, late, weights)
+    return relevance * (1 + effects + access + recency)

@@ -73,8 +73,12 @@ class ExplanationRecord(BaseModel):
 
     score: float
     similarity: float | None
+    around: float | None
+    meaning: float
     bm25: float
+    bm25_before: float
     keyword: float
+    late: float | None
     relevance: float
     importance: float
     confidence: float

@@ -2,27 +2,24 @@
 
 import asyncio
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-from chrysalis_memory import query_text, recall
 from chrysalis_memory.config import AgentMemoryConfig
 from chrysalis_memory.deliveries import Deliveries
-from chrysalis_memory.embedding import Vector
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
 from chrysalis_memory.errors import (
-    DegradedRecall,
     EmbeddingSpaceMismatch,
     NotADatabase,
     StorageError,
 )
-from chrysalis_memory.recall import Explanation, Recollection, Weights
-from chrysalis_memory.search import Candidate, SearchRequest, active_space
-from chrysalis_memory.storage import MemoryStorage, Session
+from chrysalis_memory.recall import Recollection
+from chrysalis_memory.recaller import Recaller
+from chrysalis_memory.search import active_space
+from chrysalis_memory.storage import MemoryStorage
 from chrysalis_memory.transaction import Transaction
 from embedders.base import Embedder
 from embedders.errors import EmbedderUnavailable
@@ -33,8 +30,6 @@ DEFAULT_EMBEDDER = "minilm"
 
 Chosen = tuple[str | None, Embedder | None]
 """An embedder's name, where it has one, and the embedder; without one the file's own is used."""
-
-Mode = Literal["hybrid", "semantic", "keyword"]
 
 _READERS = 4
 _SETTLE_SECONDS = 0.2
@@ -47,6 +42,7 @@ class Running:
 
     storage: MemoryStorage
     queue: EmbeddingQueue
+    recaller: Recaller
 
     def __init__(self, config: AgentMemoryConfig, *, must_exist: bool) -> None:
         self._config = config
@@ -88,7 +84,9 @@ class Running:
             name=name,
             batch=config.embedding_batch,
             in_thread=self.in_thread,
+            tokens=config.late_interaction,
         )
+        self.recaller = Recaller(self.storage, self.queue, config, self.in_thread)
         try:
             await self.queue.space()
         except EmbedderUnavailable as error:
@@ -135,74 +133,6 @@ class Running:
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction on the store's writing thread."""
         return await self._deliveries.wrap(self.storage.submit(work))
-
-    # Recall
-
-    async def query_vector(self, text: str, mode: Mode) -> tuple[Vector | None, str]:
-        """Embed a query as ``mode`` asks, and name its space.
-
-        The text is embedded without names that are common: a name that is everywhere says nothing,
-        but draws a small sentence model towards every memory that holds it. The word index still
-        looks for it.
-        """
-        if mode == "keyword":
-            return None, ""
-        names = query_text.names(text)
-        if names:
-            text = query_text.without(text, await self.in_thread(lambda: self._common(names)))
-        try:
-            return await self.queue.embed_query(text)
-        except EmbedderUnavailable as error:
-            if mode == "semantic":
-                raise EmbedderUnavailable(
-                    f"{error}; recall(..., mode='keyword') finds memories by their words meanwhile"
-                ) from error
-            message = f"recall goes by words alone, the query cannot be embedded now: {error}"
-            logger.warning(message)
-            warnings.warn(message, DegradedRecall, stacklevel=2)
-            return None, ""
-
-    def _common(self, names: Sequence[str]) -> list[str]:
-        def work(session: Session) -> list[str]:
-            limit = self._config.common_name_share * session.document_count()
-            return [
-                name
-                for name in names
-                if any(session.document_frequency(token) > limit for token in session.tokens(name))
-            ]
-
-        return self.storage.read(work)
-
-    async def search(
-        self, request: SearchRequest, *, weights: Weights, k: int, min_score: float | None
-    ) -> list[Recollection]:
-        """Find, rank and load the best ``k`` memories."""
-
-        def work() -> list[Recollection]:
-            chosen: dict[str, Explanation] = {}
-
-            def choose(candidates: list[Candidate]) -> list[int]:
-                ranked = recall.rank(
-                    candidates,
-                    weights=weights,
-                    now_us=request.query.now_us,
-                    k=k,
-                    min_score=min_score,
-                )
-                chosen.update((candidate.id, explanation) for candidate, explanation in ranked)
-                return [candidate.number for candidate, _ in ranked]
-
-            return [
-                Recollection.recalled(
-                    memory,
-                    chosen[memory.id],
-                    writer=self.storage.instance,
-                    clock=self.storage.clock,
-                )
-                for memory in self.storage.search(request, choose)
-            ]
-
-        return await self.in_thread(work)
 
     # Use counts
 

@@ -1,12 +1,15 @@
 """Candidates for recall: what the vector index and the word index find, in one snapshot."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from chrysalis_memory.backends.base import Session, Space
+from chrysalis_memory.backends.base import Neighbours, Session, Space, WeightedWord
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.query import Query
+
+_FULL_MATCH_WORDS = 1.5
 
 
 class Candidate(NamedTuple):
@@ -23,6 +26,23 @@ class Candidate(NamedTuple):
     access_count: int
     updated_at: int
     """Microseconds since 1970."""
+    around: float | None = None
+    """Mean of ``max(0, similarity)`` over the memory and those before and after it in its episode;
+    ``None`` where there are none."""
+    bm25_before: float = 0.0
+    """BM25 of the memory before it in its episode."""
+    late: float | None = None
+    """Late interaction with the query's tokens, -1 to 1; ``None`` where it was not asked for."""
+
+
+class Found(NamedTuple):
+    """The candidates for one query."""
+
+    candidates: list[Candidate]
+    full_bm25: float
+    """The BM25 from which words count in full: that of 1.5 words which no other memory holds."""
+    neighbours: Mapping[int, Neighbours]
+    """Who stands before and after the candidates that belong to an episode."""
 
 
 class SearchRequest(NamedTuple):
@@ -35,60 +55,146 @@ class SearchRequest(NamedTuple):
     query: Query
     depth: int
     """How many candidates each index gives."""
+    neighbours: bool = True
+    """Whether memories of one episode lend each other evidence."""
+    also: Sequence[int] = ()
+    """Memories that are candidates whatever the indexes find and whether or not they match."""
 
 
-def find_candidates(
-    session: Session, space: Space | None, request: SearchRequest
-) -> list[Candidate]:
+def find_candidates(session: Session, space: Space | None, request: SearchRequest) -> Found:
     """Return the union of both indexes' best, each with both of its scores.
+
+    Memories before and after them in their episodes are candidates too, if they match.
 
     Raises:
         EmbeddingSpaceMismatch: the query's vector is of another space.
     """
-    similarities: dict[int, float] = {}
+    nearest: dict[int, float] = {}
     if request.vector is not None and space is not None:
         check_space(space, request.fingerprint)
-        found = session.nearest(space, request.vector, request.depth, request.query)
-        similarities = dict(found)
-    hits = session.word_hits(
-        _telling(session, request.words),
-        request.query,
-        limit=request.depth,
-        also=list(similarities),
+        nearest = dict(session.nearest(space, request.vector, request.depth, request.query))
+    words = weigh(session, request.words)
+    best = session.best_by_words([word.word for word in words], request.query, limit=request.depth)
+    numbers = list(dict.fromkeys([*nearest, *best, *request.also]))
+    neighbours: dict[int, Neighbours] = {}
+    if request.neighbours:
+        neighbours = session.neighbours(numbers, request.query)
+        beside = _others(neighbours, numbers)
+        if beside:
+            allowed = session.matching(beside, request.query)
+            neighbours |= session.neighbours(allowed, request.query)
+            numbers += allowed
+    evidence = _Evidence(session, space, request, words)
+    evidence.read([*numbers, *_others(neighbours, numbers)], known=nearest)
+    return Found(
+        evidence.candidates(numbers, neighbours),
+        full_bm25(session.document_count()),
+        neighbours,
     )
-    words = {hit.number: hit.bm25 for hit in hits}
-    if request.vector is not None and space is not None:
-        missing = [number for number in words if number not in similarities]
-        similarities |= session.similarities(space, request.vector, missing)
-    return [
-        Candidate(
-            prior.number,
-            prior.id,
-            similarities.get(prior.number),
-            words.get(prior.number, 0.0),
-            prior.importance,
-            prior.confidence,
-            prior.access_count,
-            prior.updated_at,
-        )
-        for prior in session.priors(list(similarities | words))
-    ]
 
 
-def _telling(session: Session, words: Sequence[str]) -> Sequence[str]:
-    """Leave out words that more than half of all memories hold, unless there are no others.
+def _others(neighbours: Mapping[int, Neighbours], known: Iterable[int]) -> list[int]:
+    """Return the neighbours that are not among ``known``, each once."""
+    beside = (number for pair in neighbours.values() for number in pair if number is not None)
+    found = dict.fromkeys(beside)
+    for number in known:
+        found.pop(number, None)
+    return list(found)
 
-    BM25 gives them no weight (their inverse document frequency is not positive), and looking for
-    them would score every memory.
+
+class _Evidence:
+    """What the query's vector and words say of memories."""
+
+    def __init__(
+        self,
+        session: Session,
+        space: Space | None,
+        request: SearchRequest,
+        words: Sequence[WeightedWord],
+    ) -> None:
+        self._session = session
+        self._space = None if request.vector is None else space
+        self._vector = request.vector
+        self._words = words
+        self._similarities: dict[int, float] = {}
+        self._bm25: dict[int, float] = {}
+
+    def read(self, numbers: Sequence[int], *, known: Mapping[int, float]) -> None:
+        """Read the scores of memories; ``known`` are similarities that need not be read."""
+        self._similarities = dict(known)
+        if self._space is not None and self._vector is not None:
+            missing = [number for number in numbers if number not in known]
+            self._similarities |= self._session.similarities(self._space, self._vector, missing)
+        self._bm25 = self._session.bm25(self._words, numbers)
+
+    def candidates(
+        self, numbers: Sequence[int], neighbours: Mapping[int, Neighbours]
+    ) -> list[Candidate]:
+        """Return the numbered memories with all that their scores are made of."""
+        found: list[Candidate] = []
+        for prior in self._session.priors(numbers):
+            beside = neighbours.get(prior.number, _ALONE)
+            found.append(
+                Candidate(
+                    prior.number,
+                    prior.id,
+                    self._similarities.get(prior.number),
+                    self._bm25.get(prior.number, 0.0),
+                    prior.importance,
+                    prior.confidence,
+                    prior.access_count,
+                    prior.updated_at,
+                    self._around(prior.number, beside),
+                    0.0 if beside.before is None else self._bm25.get(beside.before, 0.0),
+                )
+            )
+        return found
+
+    def _around(self, number: int, beside: Neighbours) -> float | None:
+        others = [other for other in beside if other is not None]
+        if self._vector is None or not others:
+            return None
+        group = (number, *others)
+        return sum(max(0.0, self._similarities.get(one, 0.0)) for one in group) / len(group)
+
+
+_ALONE = Neighbours(None, None)
+
+
+def full_bm25(memories: int) -> float:
+    """Return the BM25 from which words count in full, in a store of so many memories.
+
+    A match of one weak word is little evidence, even where nothing matches better. That 1.5 words
+    which occur nowhere else make a full match was measured on conversations and on meetings.
     """
-    limit = session.document_count() / 2
-    rare = [word for word in words if _frequency(session, word) <= limit]
-    return rare or words
+    return _FULL_MATCH_WORDS * inverse_document_frequency(0, memories)
 
 
-def _frequency(session: Session, word: str) -> int:
-    tokens = session.tokens(word)
-    return min((session.document_frequency(token) for token in tokens), default=0)
+def inverse_document_frequency(frequency: int, memories: int) -> float:
+    """Return what a word is worth that ``frequency`` of so many memories hold.
+
+    ``ln(1 + (N - n + 0.5) / (n + 0.5))``, which stays positive for words that most memories hold
+    (Robertson and Zaragoza 2009; the ``1 +`` as in Lucene).
+    """
+    return math.log(1 + (memories - frequency + 0.5) / (frequency + 0.5))
+
+
+def weigh(session: Session, words: Sequence[str]) -> list[WeightedWord]:
+    """Return the words with their inverse document frequency, each stem once.
+
+    Words that more than half of all memories hold are left out, unless there are no others: they
+    say next to nothing, and looking for them would score every memory.
+    """
+    memories = session.document_count()
+    by_tokens = {tuple(session.tokens(word)): word for word in reversed(words)}
+    weighed: list[tuple[int, WeightedWord]] = []
+    for tokens, word in reversed(by_tokens.items()):
+        # A word that the index splits is looked for as a phrase, which is as rare as its rarest.
+        frequency = min((session.document_frequency(token) for token in tokens), default=0)
+        idf = inverse_document_frequency(min(frequency, memories), memories)
+        weighed.append((frequency, WeightedWord(word, idf)))
+    rare = [word for frequency, word in weighed if frequency <= memories / 2]
+    return rare or [word for _, word in weighed]
 
 
 def check_space(space: Space | None, fingerprint: str) -> None:

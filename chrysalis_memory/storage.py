@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Self, TypeVar
 
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import Backend, Pending, Session, Space
+from chrysalis_memory.backends.base import Backend, Pending, Session, Space, StoredMemory
 from chrysalis_memory.backends.sqlite import SQLiteBackend
 from chrysalis_memory.collection import MemoryCollection
 from chrysalis_memory.crdt.clock import HybridLogicalClock
@@ -17,7 +17,7 @@ from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
 from chrysalis_memory.query import Filter, Order, Query
-from chrysalis_memory.search import Candidate, SearchRequest, active_space, find_candidates
+from chrysalis_memory.search import active_space
 from chrysalis_memory.transaction import Transaction, document_of
 
 __all__ = [
@@ -289,22 +289,9 @@ class MemoryStorage:
 
         return self.read(work)
 
-    def search(
-        self, request: SearchRequest, choose: Callable[[list[Candidate]], Sequence[int]]
-    ) -> list[MemoryDocument]:
-        """Find candidates and return the chosen documents, all from one snapshot.
-
-        Args:
-            request: What to search for.
-            choose: Gets the candidates and returns the numbers of those wanted, in order.
-        """
-
-        def work(session: Session) -> list[MemoryDocument]:
-            found = find_candidates(session, active_space(session), request)
-            rows = session.load_numbers(choose(found))
-            return [document_of(stored, self.instance, self.clock) for stored in rows]
-
-        return self.read(work)
+    def document(self, stored: StoredMemory) -> MemoryDocument:
+        """Return a handle on what a session has loaded."""
+        return document_of(stored, self.instance, self.clock)
 
     # Embedding spaces
 
@@ -356,6 +343,19 @@ class MemoryStorage:
             )
 
         return self.submit(work).result()
+
+    def put_tokens(self, space: Space, tokens: Sequence[tuple[int, bytes, bytes]]) -> None:
+        """Store packed token vectors by row number, each with the digest of its text.
+
+        Those of a text that has changed meanwhile, or of a space that was dropped, are not stored.
+        """
+
+        def work(transaction: Transaction) -> None:
+            if transaction.space(space.fingerprint) is not None:
+                for number, text_hash, packed in tokens:
+                    transaction.session.save_tokens(space, number, text_hash, packed)
+
+        self.submit(work).result()
 
     def rebuild_indexes(self) -> None:
         """Build the vector indexes anew from the stored vectors.

@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from chrysalis_memory import Recollection
+from chrysalis_memory import Explanation, Recollection
 
 _CONTENT_CHARACTERS = 300
 _JOINERS = "\u200c\u200d\ufe0e\ufe0f"
@@ -69,10 +69,15 @@ def explanation_cells(memory: Recollection) -> list[str]:
     )
     return [
         f"{memory.score:.3f}",
-        "–" if parts.similarity is None else f"{parts.similarity:.3f}",
+        _meaning(parts),
         f"{parts.keyword:.3f}",
         *("·" if abs(effect) < 0.0005 else f"{effect:+.3f}" for effect in effects),
     ]
+
+
+def _meaning(parts: Explanation) -> str:
+    nothing = parts.similarity is None and parts.around is None
+    return "–" if nothing else f"{parts.meaning:.3f}"
 
 
 def formula(memories: Sequence[Recollection]) -> str:

@@ -73,12 +73,19 @@ class Space(NamedTuple):
     """Whether recall searches it; a space that is being built is not active yet."""
 
 
-class WordHit(NamedTuple):
-    """A memory that holds words of a query."""
+class WeightedWord(NamedTuple):
+    """A word of a query, and what it is worth."""
 
-    number: int
-    bm25: float
-    """BM25 (Robertson and Zaragoza 2009), greater is better."""
+    word: str
+    idf: float
+    """Its inverse document frequency."""
+
+
+class Neighbours(NamedTuple):
+    """The memories before and after one in its episode, by number."""
+
+    before: int | None
+    after: int | None
 
 
 class Priors(NamedTuple):
@@ -229,10 +236,50 @@ class Session(Protocol):
         """Return how many memories hold a token of :meth:`tokens`."""
         ...
 
-    def word_hits(
-        self, words: Sequence[str], query: Query, *, limit: int, also: Sequence[int]
-    ) -> list[WordHit]:
-        """Return the best ``limit`` matches of any word, and every match among ``also``."""
+    def best_by_words(self, words: Sequence[str], query: Query, *, limit: int) -> list[int]:
+        """Return the numbers of the ``limit`` matching memories that hold the words best."""
+        ...
+
+    def bm25(self, words: Sequence[WeightedWord], numbers: Sequence[int]) -> dict[int, float]:
+        """Return the BM25 of each numbered memory that holds any of the words.
+
+        ``sum(idf · f · (k1 + 1) / (f + k1 · (1 - b + b · length / mean length)))`` over the words,
+        each occurring ``f`` times, with k1 = 0.9 and b = 0.4.
+        """
+        ...
+
+    def neighbours(self, numbers: Sequence[int], query: Query) -> dict[int, Neighbours]:
+        """Return who stands beside each numbered memory that has a place in an episode.
+
+        An episode is that of one namespace, ordered by position, then id. Archived and expired
+        memories are passed over unless ``query`` includes them.
+        """
+        ...
+
+    def context(self, number: int, query: Query, *, count: int) -> list[int]:
+        """Return up to ``count`` memories on each side of one in its episode, in order.
+
+        Those are passed over that :meth:`neighbours` passes over.
+        """
+        ...
+
+    def without_tokens(self, space: Space, *, limit: int) -> list[Pending]:
+        """Return memories whose token vectors are not stored in ``space``, by number."""
+        ...
+
+    def save_tokens(self, space: Space, number: int, text_hash: bytes, packed: bytes) -> bool:
+        """Store the packed token vectors of a memory, unless its text has changed; tell whether.
+
+        They are removed when the text changes or is forgotten, and by :meth:`rebuild_index`.
+        """
+        ...
+
+    def tokens_of(self, space: Space, numbers: Sequence[int]) -> dict[int, bytes]:
+        """Return the packed token vectors of those numbered memories that have some."""
+        ...
+
+    def matching(self, numbers: Sequence[int], query: Query) -> list[int]:
+        """Return those of the numbered memories that match, by number."""
         ...
 
     def priors(self, numbers: Sequence[int]) -> list[Priors]:

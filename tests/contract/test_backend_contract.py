@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec
+from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec, wire
+from chrysalis_memory.backends.base import WeightedWord
 from chrysalis_memory.errors import StoreClosed
 from chrysalis_memory.query import Query
 from chrysalis_memory.transaction import document_of
@@ -216,7 +217,7 @@ def test_a_forgotten_memory_leaves_no_row_in_any_index(
     document.forget()
     save(storage, document)
     assert set(backend.derived_rows(storage, number).values()) == {0}
-    assert storage.read(lambda s: s.word_hits(["secret"], EVERYTHING, limit=5, also=[number])) == []
+    assert storage.read(lambda s: s.best_by_words(["secret"], EVERYTHING, limit=5)) == []
     assert storage.read(lambda s: s.document_frequency("secret")) == 0
     assert storage.read(lambda s: s.nearest(space, vector, 5, EVERYTHING)) == []
     assert storage.read(lambda s: s.pending_count(space)) == 0
@@ -320,9 +321,17 @@ def test_the_first_space_is_active_and_activating_another_drops_it(
 # Words
 
 
-def hits(storage: MemoryStorage, *words: str, also: tuple[int, ...] = (), limit: int = 9) -> Any:
-    found = storage.read(lambda s: s.word_hits(words, EVERYTHING, limit=limit, also=also))
-    return {hit.number: hit.bm25 for hit in found}
+def hits(storage: MemoryStorage, *words: str, limit: int = 9) -> dict[int, float]:
+    """Return the BM25 of the best matches, every word being worth 1."""
+
+    def work(session: Any) -> dict[int, float]:
+        best = session.best_by_words(words, EVERYTHING, limit=limit)
+        weighted = [WeightedWord(word, 1.0) for word in words]
+        found = session.bm25(weighted, [*best, 10**9])
+        assert set(found) == set(best)
+        return {number: found[number] for number in best}
+
+    return storage.read(work)
 
 
 def test_words_are_found_folded_and_stemmed_and_rarer_ones_count_more(
@@ -334,9 +343,122 @@ def test_words_are_found_folded_and_stemmed_and_rarer_ones_count_more(
     found = hits(storage, "run", "cafe")
     assert found[numbers[0]] > found[numbers[1]] > 0
     assert len(hits(storage, "run", limit=1)) == 1
-    assert set(hits(storage, "run", limit=1, also=tuple(numbers))) == set(numbers[:2])
     assert storage.read(lambda s: s.document_frequency(s.tokens("Runs")[0])) == 2
     assert storage.read(lambda s: s.document_count()) == 3
+
+
+def test_bm25_is_what_the_formula_says(storage: MemoryStorage) -> None:
+    texts = ["tea tea milk", "tea and then something that is rather longer", "milk", "nothing"]
+    numbers = save(storage, *(memory(f"m{i}", text) for i, text in enumerate(texts)))
+    idfs = {"tea": 2.0, "milk": 0.5, "coffee": 9.0}
+    weighted = [WeightedWord(word, idf) for word, idf in idfs.items()]
+    found = storage.read(lambda s: s.bm25(weighted, numbers))
+    mean = sum(len(text.split()) for text in texts) / len(texts)
+
+    def expected(text: str) -> float:
+        norm = 0.9 * (1 - 0.4 + 0.4 * len(text.split()) / mean)
+        counts = {word: text.split().count(word) for word in idfs}
+        return sum(idfs[w] * f * 1.9 / (f + norm) for w, f in counts.items())
+
+    assert found == pytest.approx({n: expected(texts[i]) for i, n in enumerate(numbers[:3])})
+    assert storage.read(lambda s: s.bm25([], numbers)) == {}
+    assert storage.read(lambda s: s.bm25(weighted, [])) == {}
+
+
+# Episodes
+
+
+def test_neighbours_follow_position_then_id_within_an_episode_of_a_namespace(
+    storage: MemoryStorage,
+) -> None:
+    def turn(memory_id: str, episode: str | None, position: int | None, at: str = "") -> Any:
+        document = memory(memory_id)
+        if episode is not None:
+            document.set_episode(episode, position)
+        if at:
+            document.set_namespace(at)
+        return document
+
+    ids = ["a", "c", "b", "d", "other", "elsewhere", "unplaced", "alone"]
+    numbers = save(
+        storage,
+        turn("a", "talk", 1),
+        turn("c", "talk", 2),
+        turn("b", "talk", 2),
+        turn("d", "talk", 7),
+        turn("other", "other talk", 3),
+        turn("elsewhere", "talk", 3, "team"),
+        turn("unplaced", "talk", None),
+        turn("alone", None, None),
+    )
+    number = dict(zip(ids, numbers, strict=True))
+    found = storage.read(lambda s: s.neighbours(numbers, EVERYTHING))
+    assert found == {
+        number["a"]: (None, number["b"]),
+        number["b"]: (number["a"], number["c"]),
+        number["c"]: (number["b"], number["d"]),
+        number["d"]: (number["c"], None),
+        number["other"]: (None, None),
+        number["elsewhere"]: (None, None),
+    }
+
+    def context(memory_id: str, count: int) -> list[str]:
+        around = storage.read(lambda s: s.context(number[memory_id], EVERYTHING, count=count))
+        return [ids[numbers.index(one)] for one in around]
+
+    assert context("c", 1) == ["b", "d"]
+    assert context("c", 9) == ["a", "b", "d"]
+    assert context("alone", 9) == context("unplaced", 9) == []
+
+
+def test_archived_expired_and_forgotten_memories_are_nobodys_neighbours(
+    storage: MemoryStorage,
+) -> None:
+    documents = [memory(name) for name in "abcde"]
+    for position, document in enumerate(documents):
+        document.set_episode("talk", position)
+    documents[1].set_archived(True)
+    documents[2].set_expires_at(wire.moment(NOW_US))
+    documents[3].forget()
+    numbers = save(storage, *documents)
+    found = storage.read(lambda s: s.neighbours([numbers[0]], EVERYTHING))
+    assert found == {numbers[0]: (None, numbers[4])}
+    everything = Query(Filter(include_archived=True, include_expired=True), NOW_US)
+    found = storage.read(lambda s: s.neighbours([numbers[0]], everything))
+    assert found == {numbers[0]: (None, numbers[1])}
+    assert storage.read(lambda s: s.matching(numbers, EVERYTHING)) == [numbers[0], numbers[4]]
+
+
+# Token vectors
+
+
+def test_token_vectors_stay_as_long_as_their_text(storage: MemoryStorage) -> None:
+    numbers = save(storage, memory("m", "one"), memory("n", "two"), memory("o", "three"))
+    space = write(storage, lambda s: s.create_space("f", "model", 4, None))
+
+    def put(number: int, text: str) -> bool:
+        return write(storage, lambda s: s.save_tokens(space, number, codec.text_hash(text), b"x"))
+
+    def kept() -> list[int]:
+        waiting = storage.read(lambda s: s.without_tokens(space, limit=9))
+        found = storage.read(lambda s: s.tokens_of(space, numbers))
+        assert set(found) | {one.number for one in waiting} >= set(found)
+        assert not set(found) & {one.number for one in waiting}
+        return sorted(found)
+
+    assert [put(numbers[0], "one"), put(numbers[1], "two"), put(numbers[2], "else")] == [1, 1, 0]
+    assert kept() == numbers[:2]
+    changed = memory("m", "one")
+    changed.set_content("changed")
+    save(storage, changed)
+    assert kept() == numbers[1:2]
+    forgotten = memory("n", "two")
+    forgotten.forget()
+    save(storage, forgotten)
+    assert kept() == []
+    put(numbers[2], "three")
+    write(storage, lambda s: s.rebuild_index(space))
+    assert kept() == []
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,15 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from strategies import LAWS, History, clock_at, histories
 
-from chrysalis_memory import Embedding, Filter, MemoryDocument, MemoryStorage, Weights, recall
+from chrysalis_memory import (
+    Embedding,
+    Filter,
+    MemoryDocument,
+    MemoryStorage,
+    Weights,
+    recall,
+    search,
+)
 from chrysalis_memory.query import Query
 from chrysalis_memory.search import SearchRequest
 
@@ -60,16 +68,11 @@ def recalled(
     vector = None if mode == "keyword" else Embedding(vector_of(text), "space", text).vector
     words = [] if mode == "semantic" else text.split()
     request = SearchRequest(vector, "space", words, EVERYTHING, depth)
-    chosen: list[Any] = []
-
-    def choose(candidates: list[Any]) -> list[int]:
-        ranked = recall.rank(candidates, weights=Weights(), now_us=NOW_US, k=k)
-        chosen.extend((candidate.id, explanation) for candidate, explanation in ranked)
-        return [candidate.number for candidate, _ in ranked]
-
-    found = storage.search(request, choose)
-    assert [document.id for document in found] == [memory_id for memory_id, _ in chosen]
-    return chosen
+    found = storage.read(lambda s: search.find_candidates(s, search.active_space(s), request))
+    ranked = recall.rank(
+        found.candidates, weights=Weights(), now_us=NOW_US, k=k, full_bm25=found.full_bm25
+    )
+    return [(candidate.id, explanation) for candidate, explanation in ranked]
 
 
 def embed_pending(storage: MemoryStorage) -> None:

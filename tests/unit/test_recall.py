@@ -4,6 +4,7 @@ import json
 import math
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +12,8 @@ from pydantic import ValidationError
 from strategies import LAWS
 
 from chrysalis_memory import Weights
-from chrysalis_memory.recall import Explanation, explain, rank
+from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.recall import Explanation, diversify, explain, full_match, rank
 from chrysalis_memory.search import Candidate
 
 DAY_US = 86_400_000_000
@@ -53,7 +55,11 @@ candidates = st.builds(
     confidence=scores,
     access_count=st.integers(0, 10**9),
     updated_at=st.integers(1, NOW_US + DAY_US),
+    around=st.one_of(st.none(), st.floats(0, 1)),
+    bm25_before=st.floats(0, 30),
+    late=st.one_of(st.none(), st.floats(-1, 1)),
 )
+ALONE = {"around": None, "bm25_before": 0.0, "late": None}
 weightings = st.builds(
     Weights,
     keyword=st.floats(0, 10),
@@ -62,14 +68,21 @@ weightings = st.builds(
     access=st.floats(0, 0.2),
     recency=st.floats(0, 0.2),
     half_life_days=st.floats(0.1, 36_500),
+    neighbours=st.floats(0, 1),
+    late=st.floats(0, 10),
 )
 
 
 @LAWS
 @given(one=candidates, best=st.floats(0.001, 30), weights=weightings)
 def test_the_score_is_what_the_formula_says(one: Candidate, best: float, weights: Weights) -> None:
-    best = max(best, one.bm25)
-    relevance = max(0.0, one.similarity or 0.0) + weights.keyword * one.bm25 / best
+    share = weights.neighbours
+    words = one.bm25 + share / 2 * one.bm25_before
+    best = max(best, words)
+    meaning = max(0.0, one.similarity or 0.0)
+    if one.around is not None:
+        meaning = (1 - share) * meaning + share * one.around
+    relevance = meaning + weights.keyword * words / best + weights.late * max(0.0, one.late or 0.0)
     age_days = max(0.0, (NOW_US - one.updated_at) / DAY_US)
     factor = (
         1
@@ -79,7 +92,9 @@ def test_the_score_is_what_the_formula_says(one: Candidate, best: float, weights
         + weights.recency * 0.5 ** (age_days / weights.half_life_days)
     )
     actual = score(one, best_bm25=best, weights=weights)
-    assert actual == pytest.approx(relevance * factor, abs=2e-5 * (1 + weights.keyword))
+    assert actual == pytest.approx(
+        relevance * factor, abs=2e-5 * (1 + weights.keyword + weights.late)
+    )
 
 
 @LAWS
@@ -87,7 +102,7 @@ def test_the_score_is_what_the_formula_says(one: Candidate, best: float, weights
 def test_an_explanation_recomputes_its_score_exactly(
     one: Candidate, best: float, weights: Weights
 ) -> None:
-    explanation = explain(one, max(best, one.bm25), weights, NOW_US)
+    explanation = explain(one, full_match([one], weights, best), weights, NOW_US)
     assert explanation.recompute() == explanation.score
     assert explanation.relevance * explanation.factor == explanation.score
     parts = explanation.to_dict()
@@ -101,7 +116,7 @@ def test_an_explanation_recomputes_its_score_exactly(
 @LAWS
 @given(one=candidates, weights=weightings)
 def test_no_prior_lifts_what_is_irrelevant(one: Candidate, weights: Weights) -> None:
-    irrelevant = one._replace(similarity=min(one.similarity or 0.0, 0.0), bm25=0.0)
+    irrelevant = one._replace(similarity=min(one.similarity or 0.0, 0.0), bm25=0.0, **ALONE)
     assert score(irrelevant, best_bm25=5.0, weights=weights) == 0
 
 
@@ -110,8 +125,8 @@ def test_no_prior_lifts_what_is_irrelevant(one: Candidate, weights: Weights) -> 
 def test_priors_reorder_only_what_is_about_equally_relevant(
     weak: Candidate, strong: Candidate
 ) -> None:
-    weak = weak._replace(similarity=0.5, bm25=0.0)
-    strong = strong._replace(similarity=0.5 * 1.35 + 0.01, bm25=0.0)
+    weak = weak._replace(similarity=0.5, bm25=0.0, **ALONE)
+    strong = strong._replace(similarity=0.5 * 1.35 + 0.01, bm25=0.0, **ALONE)
     assert score(strong) > score(weak)
 
 
@@ -125,6 +140,9 @@ def test_priors_reorder_only_what_is_about_equally_relevant(
         ({"bm25": 2.0}, {"bm25": 1.0}),
         ({"similarity": 0.6}, {"similarity": 0.5}),
         ({"similarity": 0.1}, {"similarity": None}),
+        ({"around": 0.6}, {"around": 0.5}),
+        ({"bm25": 1.0, "bm25_before": 1.0}, {"bm25": 1.0}),
+        ({"late": 0.6}, {"late": 0.5}),
     ],
 )
 def test_each_part_lifts_what_is_otherwise_equal(
@@ -222,3 +240,63 @@ def test_an_explanation_without_a_vector_says_so() -> None:
     assert explanation.similarity is None
     assert explanation.relevance == 0.4
     assert "no vector" in str(explanation)
+
+
+def test_a_lone_weak_match_does_not_count_as_a_full_one() -> None:
+    weak = [candidate("weak", similarity=0.4, bm25=1.0), candidate("near", similarity=0.6)]
+    found = rank(weak, weights=Weights(), now_us=NOW_US, k=2, full_bm25=10.0)
+    assert [one.id for one, _ in found] == ["near", "weak"]
+    assert found[1][1].keyword == 0.1
+    strong = [weak[0]._replace(bm25=20.0), weak[1]]
+    found = rank(strong, weights=Weights(), now_us=NOW_US, k=2, full_bm25=10.0)
+    assert [(one.id, parts.keyword) for one, parts in found] == [("weak", 1.0), ("near", 0.0)]
+
+
+def test_without_a_weight_neighbours_change_nothing() -> None:
+    alone, beside = candidate("a", bm25=1.0), candidate("a", bm25=1.0, around=0.9, bm25_before=9.0)
+    weights = Weights(neighbours=0)
+    assert score(alone, best_bm25=2.0, weights=weights) == score(
+        beside, best_bm25=2.0, weights=weights
+    )
+
+
+def test_an_explanation_names_what_neighbours_and_tokens_add() -> None:
+    found = explain(candidate(around=0.8, bm25_before=2.0, late=0.7), 2.0, Weights(), NOW_US)
+    assert found.meaning == pytest.approx(0.4 * 0.5 + 0.6 * 0.8)
+    assert found.keyword == 0.3
+    assert "around 0.800" in str(found)
+    assert "late 0.700" in str(found)
+
+
+def test_presets_put_one_prior_above_another() -> None:
+    assert Weights.preset("balanced") == Weights()
+    assert explain(candidate(access_count=99), 0.0, Weights.preset("similar"), NOW_US).factor == 1
+    old = candidate("old", importance=1.0, updated_at=NOW_US - 60 * DAY_US)
+    pair = [old, candidate("new", importance=0.4)]
+    assert ranked(pair, weights=Weights.preset("recent")) == ["new", "old"]
+    assert ranked(pair, weights=Weights.preset("important")) == ["old", "new"]
+    with pytest.raises(InvalidValue, match="'balanced', 'similar', 'recent', 'important'"):
+        Weights.preset("loud")  # type: ignore[arg-type]
+
+
+def test_diversity_passes_over_what_is_like_a_better_one() -> None:
+    near = [
+        candidate("a", number=1, similarity=0.9),
+        candidate("twin", number=2, similarity=0.89),
+        candidate("other", number=3, similarity=0.7),
+        candidate("waits", number=4, similarity=0.6),
+    ]
+    vectors = {
+        1: np.array([1.0, 0.0], np.float32),
+        2: np.array([1.0, 0.0], np.float32),
+        3: np.array([0.0, 1.0], np.float32),
+    }
+    found = rank(near, weights=Weights(), now_us=NOW_US, k=9)
+
+    def chosen(diversity: float, k: int = 4) -> list[str]:
+        return [one.id for one, _ in diversify(found, vectors, diversity=diversity, k=k)]
+
+    assert chosen(0.0) == ["a", "twin", "other", "waits"]
+    assert chosen(0.5) == ["a", "other", "waits", "twin"]
+    assert chosen(0.5, k=2) == ["a", "other"]
+    assert diversify([], vectors, diversity=0.5, k=3) == []

@@ -41,7 +41,7 @@ def m001_tables(connection: Database) -> None:
         CREATE INDEX memory_by_namespace ON memory (namespace) WHERE content IS NOT NULL;
         CREATE INDEX memory_by_type ON memory (memory_type) WHERE content IS NOT NULL;
         CREATE INDEX memory_by_importance ON memory (importance) WHERE content IS NOT NULL;
-        CREATE INDEX memory_by_episode ON memory (episode, position) WHERE episode IS NOT NULL;
+        CREATE INDEX memory_by_episode ON memory (episode, position, id) WHERE episode IS NOT NULL;
         CREATE INDEX memory_by_expiry ON memory (expires_at) WHERE expires_at IS NOT NULL;
         CREATE INDEX memory_archived ON memory (archived) WHERE archived = 1;
 
@@ -83,6 +83,14 @@ def m001_tables(connection: Database) -> None:
             memory INTEGER NOT NULL REFERENCES memory (number),
             PRIMARY KEY (space, memory)
         ) STRICT, WITHOUT ROWID;
+
+        CREATE TABLE token_vector (
+            space INTEGER NOT NULL REFERENCES space (number) ON DELETE CASCADE,
+            memory INTEGER NOT NULL REFERENCES memory (number),
+            packed BLOB NOT NULL,
+            PRIMARY KEY (space, memory)
+        ) STRICT;
+        CREATE INDEX token_vector_by_memory ON token_vector (memory);
 
         CREATE VIRTUAL TABLE memory_text USING fts5 (
             content, content = 'memory', content_rowid = 'number',

@@ -16,7 +16,9 @@ from chrysalis_memory.backends.base import (
 from chrysalis_memory.backends.sqlite.code_cache import CodeCache
 from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.filters import Where
+from chrysalis_memory.backends.sqlite.token_vectors import TokenVectors
 from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
 from chrysalis_memory.backends.sqlite.words import WordIndex
 from chrysalis_memory.embedding import Vector
@@ -32,7 +34,7 @@ _INSERT = f"INSERT INTO memory VALUES (NULL, {', '.join('?' * (len(_COLUMNS) + 2
 _NO_ACCESS: Mapping[str, int] = {}
 
 
-class SQLiteSession(WordIndex):
+class SQLiteSession(WordIndex, Episodes, TokenVectors):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
     def __init__(self, connection: Database, path: Path, codes: CodeCache | None = None) -> None:
@@ -248,12 +250,15 @@ class SQLiteSession(WordIndex):
 
     def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
         """See :meth:`Session.rebuild_index`."""
+        if after < 0:
+            self.drop_tokens(space)
         return self._vectors(space).rebuild(after, limit)
 
     def _vectors(self, space: Space) -> VectorIndex:
         return VectorIndex(self.connection, space, self._codes)
 
     def _text_changed(self, number: int, content: str | None) -> None:
+        self.delete_tokens(number)
         for space in self.spaces():
             index = self._vectors(space)
             known = None if content is None else index.vector_of_text(codec.text_hash(content))
