@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, Unpack
 
-from chrysalis_memory import learning, transfer, wire
+from chrysalis_memory import hygiene, learning, transfer, wire
 from chrysalis_memory.config import AgentMemoryConfig, default_path
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import InvalidValue, StoreClosed
+from chrysalis_memory.hygiene import Duplicates, How
 from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.query import Conditions, Filter
 from chrysalis_memory.recall import Recollection
@@ -372,6 +373,21 @@ class AgentMemory:
         done = await running.queue.reindex(chosen, name, progress)
         self._chosen = name, chosen
         return done
+
+    async def duplicates(
+        self, threshold: float = 0.95, *, progress: Progress | None = None
+    ) -> list[Duplicates]:
+        """Return memories that say nearly the same, in groups; see :mod:`.hygiene`."""
+        storage, check = self._open.storage, hygiene.duplicates
+        return await self._open.in_thread(
+            lambda: check(storage, threshold=threshold, progress=progress)
+        )
+
+    async def consolidate(self, ids: Sequence[str], *, how: How = "link") -> str:
+        """Link or join memories that say the same, return the oldest's id; see :mod:`.hygiene`."""
+        return await self._open.write(
+            lambda transaction: hygiene.consolidate(transaction, ids, how)
+        )
 
     async def _settled(self) -> Running:
         running = self._open

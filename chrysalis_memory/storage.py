@@ -305,7 +305,6 @@ class MemoryStorage:
         """Return the space with this fingerprint, creating it with every memory pending.
 
         ``name`` is kept with it: what resolves to the embedder when the file is opened again.
-
         The first space of a file is active at once; a later one when :meth:`activate_space` says.
         """
 

@@ -12,95 +12,98 @@ APPLICATION_ID = 0x43485259  # "CHRY", in the file's header
 TOKENIZER = ("porter", "unicode61", "remove_diacritics", "2")
 
 
+_M001 = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+
+CREATE TABLE memory (
+    number INTEGER PRIMARY KEY,
+    id TEXT NOT NULL UNIQUE,
+    life INTEGER NOT NULL,
+    state BLOB NOT NULL,
+    digest BLOB NOT NULL,
+    change INTEGER NOT NULL UNIQUE,
+    content TEXT,
+    namespace TEXT NOT NULL,
+    memory_type TEXT NOT NULL,
+    episode TEXT,
+    position INTEGER,
+    importance REAL NOT NULL,
+    confidence REAL NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    archived INTEGER NOT NULL,
+    source TEXT NOT NULL
+) STRICT;
+CREATE INDEX memory_by_creation ON memory (created_at, id) WHERE content IS NOT NULL;
+CREATE INDEX memory_by_namespace ON memory (namespace) WHERE content IS NOT NULL;
+CREATE INDEX memory_by_type ON memory (memory_type) WHERE content IS NOT NULL;
+CREATE INDEX memory_by_importance ON memory (importance) WHERE content IS NOT NULL;
+CREATE INDEX memory_by_episode ON memory (episode, position, id) WHERE episode IS NOT NULL;
+CREATE INDEX memory_by_expiry ON memory (expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX memory_archived ON memory (archived) WHERE archived = 1;
+
+CREATE TABLE tag (
+    tag TEXT NOT NULL,
+    memory INTEGER NOT NULL REFERENCES memory (number),
+    PRIMARY KEY (tag, memory)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX tag_by_memory ON tag (memory);
+
+CREATE TABLE metadata (
+    key TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    value ANY NOT NULL,
+    memory INTEGER NOT NULL REFERENCES memory (number),
+    PRIMARY KEY (key, kind, value, memory)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX metadata_by_memory ON metadata (memory, key);
+
+CREATE TABLE access (
+    memory INTEGER NOT NULL REFERENCES memory (number),
+    replica TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    change INTEGER NOT NULL,
+    PRIMARY KEY (memory, replica)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX access_by_change ON access (change);
+
+CREATE TABLE space (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- a dropped space's number is not reused
+    fingerprint TEXT NOT NULL UNIQUE,
+    model TEXT NOT NULL,
+    dimension INTEGER NOT NULL,
+    name TEXT,
+    active INTEGER NOT NULL
+) STRICT;
+CREATE TABLE pending (
+    space INTEGER NOT NULL REFERENCES space (number) ON DELETE CASCADE,
+    memory INTEGER NOT NULL REFERENCES memory (number),
+    PRIMARY KEY (space, memory)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE token_vector (
+    space INTEGER NOT NULL REFERENCES space (number) ON DELETE CASCADE,
+    memory INTEGER NOT NULL REFERENCES memory (number),
+    packed BLOB NOT NULL,
+    PRIMARY KEY (space, memory)
+) STRICT;
+CREATE INDEX token_vector_by_memory ON token_vector (memory);
+
+CREATE VIRTUAL TABLE memory_text USING fts5 (
+    content, content = 'memory', content_rowid = 'number',
+    tokenize = '{" ".join(TOKENIZER)}'
+);
+INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
+CREATE VIRTUAL TABLE memory_term USING fts5vocab ('memory_text', 'row');
+
+INSERT INTO meta VALUES ('living', '0');
+"""
+
+
 def m001_tables(connection: Database) -> None:
     """Create the first schema."""
-    connection.execute(f"""
-        CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
-
-        CREATE TABLE memory (
-            number INTEGER PRIMARY KEY,
-            id TEXT NOT NULL UNIQUE,
-            life INTEGER NOT NULL,
-            state BLOB NOT NULL,
-            digest BLOB NOT NULL,
-            change INTEGER NOT NULL UNIQUE,
-            content TEXT,
-            namespace TEXT NOT NULL,
-            memory_type TEXT NOT NULL,
-            episode TEXT,
-            position INTEGER,
-            importance REAL NOT NULL,
-            confidence REAL NOT NULL,
-            created_at INTEGER NOT NULL,
-            updated_at INTEGER NOT NULL,
-            expires_at INTEGER,
-            archived INTEGER NOT NULL,
-            source TEXT NOT NULL
-        ) STRICT;
-        CREATE INDEX memory_by_creation ON memory (created_at, id) WHERE content IS NOT NULL;
-        CREATE INDEX memory_by_namespace ON memory (namespace) WHERE content IS NOT NULL;
-        CREATE INDEX memory_by_type ON memory (memory_type) WHERE content IS NOT NULL;
-        CREATE INDEX memory_by_importance ON memory (importance) WHERE content IS NOT NULL;
-        CREATE INDEX memory_by_episode ON memory (episode, position, id) WHERE episode IS NOT NULL;
-        CREATE INDEX memory_by_expiry ON memory (expires_at) WHERE expires_at IS NOT NULL;
-        CREATE INDEX memory_archived ON memory (archived) WHERE archived = 1;
-
-        CREATE TABLE tag (
-            tag TEXT NOT NULL,
-            memory INTEGER NOT NULL REFERENCES memory (number),
-            PRIMARY KEY (tag, memory)
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX tag_by_memory ON tag (memory);
-
-        CREATE TABLE metadata (
-            key TEXT NOT NULL,
-            kind TEXT NOT NULL,
-            value ANY NOT NULL,
-            memory INTEGER NOT NULL REFERENCES memory (number),
-            PRIMARY KEY (key, kind, value, memory)
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX metadata_by_memory ON metadata (memory, key);
-
-        CREATE TABLE access (
-            memory INTEGER NOT NULL REFERENCES memory (number),
-            replica TEXT NOT NULL,
-            count INTEGER NOT NULL,
-            change INTEGER NOT NULL,
-            PRIMARY KEY (memory, replica)
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX access_by_change ON access (change);
-
-        CREATE TABLE space (
-            number INTEGER PRIMARY KEY AUTOINCREMENT,  -- a dropped space's number is not reused
-            fingerprint TEXT NOT NULL UNIQUE,
-            model TEXT NOT NULL,
-            dimension INTEGER NOT NULL,
-            name TEXT,
-            active INTEGER NOT NULL
-        ) STRICT;
-        CREATE TABLE pending (
-            space INTEGER NOT NULL REFERENCES space (number) ON DELETE CASCADE,
-            memory INTEGER NOT NULL REFERENCES memory (number),
-            PRIMARY KEY (space, memory)
-        ) STRICT, WITHOUT ROWID;
-
-        CREATE TABLE token_vector (
-            space INTEGER NOT NULL REFERENCES space (number) ON DELETE CASCADE,
-            memory INTEGER NOT NULL REFERENCES memory (number),
-            packed BLOB NOT NULL,
-            PRIMARY KEY (space, memory)
-        ) STRICT;
-        CREATE INDEX token_vector_by_memory ON token_vector (memory);
-
-        CREATE VIRTUAL TABLE memory_text USING fts5 (
-            content, content = 'memory', content_rowid = 'number',
-            tokenize = '{" ".join(TOKENIZER)}'
-        );
-        INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
-        CREATE VIRTUAL TABLE memory_term USING fts5vocab ('memory_text', 'row');
-
-        INSERT INTO meta VALUES ('living', '0');
-    """)
+    connection.execute(_M001)
 
 
 MIGRATIONS = (m001_tables,)
