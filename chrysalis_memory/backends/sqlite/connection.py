@@ -14,6 +14,8 @@ from chrysalis_memory.errors import NotADatabase, StorageError, StoreBusy
 
 _CACHE_KIB = 16 << 10
 _WAL_LIMIT_BYTES = 64 << 20
+# 16 MiB: a checkpoint costs several fsyncs, and a full group of writes fills hundreds of pages.
+_CHECKPOINT_PAGES = 4_000
 _SWITCH_PAUSE_SECONDS = 0.01
 _HEADER = b"SQLite format 3\0"
 _MAP_BYTES = 1 << 30
@@ -83,6 +85,7 @@ def _configure(connection: Database, synchronous: str) -> None:
     connection.pragma("secure_delete", True)
     connection.pragma("synchronous", synchronous)
     connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
+    connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
     connection.pragma("cache_size", -_CACHE_KIB)
     connection.pragma("mmap_size", _MAP_BYTES)
     connection.pragma("temp_store", "MEMORY")

@@ -155,6 +155,7 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
     def save(self, row: MemoryRow, saved: SavedRow | None) -> int:
         """See :meth:`Session.save`."""
         change = self._next_change()
+        is_new = saved is None
         if saved is None:
             self.connection.execute(_INSERT, (*row[:4], change, *row[4:16]))
             saved = SavedRow(self.connection.last_insert_rowid(), row.life, None, frozenset())
@@ -166,22 +167,26 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
                 f"UPDATE memory SET change = ?, {assignments} WHERE number = ?",
                 (change, *values, saved.number),
             )
-        self._save_parts(saved.number, row, saved.same)
+        self._save_parts(saved.number, row, saved.same, is_new=is_new)
         if row.content != saved.content:
             self.index_words(saved.number, saved.content, row.content)
-            self._text_changed(saved.number, row.content)
+            self._text_changed(saved.number, saved.content, row.content)
         if row.life != saved.life:
             self.connection.execute("DELETE FROM access WHERE memory = ?", (saved.number,))
         return saved.number
 
-    def _save_parts(self, number: int, row: MemoryRow, same: frozenset[str]) -> None:
-        if "tags" not in same:
-            self.connection.execute("DELETE FROM tag WHERE memory = ?", (number,))
+    def _save_parts(
+        self, number: int, row: MemoryRow, same: frozenset[str], *, is_new: bool
+    ) -> None:
+        if not is_new:
+            for table, field in (("tag", "tags"), ("metadata", "metadata")):
+                if field not in same:
+                    self.connection.execute(f"DELETE FROM {table} WHERE memory = ?", (number,))
+        if row.tags and "tags" not in same:
             self.connection.executemany(
                 "INSERT INTO tag VALUES (?, ?)", [(tag, number) for tag in row.tags]
             )
-        if "metadata" not in same:
-            self.connection.execute("DELETE FROM metadata WHERE memory = ?", (number,))
+        if row.metadata and "metadata" not in same:
             self.connection.executemany(
                 "INSERT INTO metadata VALUES (?, ?, ?, ?)",
                 [(key, kind, value, number) for key, (kind, value) in row.metadata],
@@ -257,12 +262,14 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
     def _vectors(self, space: Space) -> VectorIndex:
         return VectorIndex(self.connection, space, self._codes)
 
-    def _text_changed(self, number: int, content: str | None) -> None:
-        self.delete_tokens(number)
+    def _text_changed(self, number: int, old: str | None, content: str | None) -> None:
+        if old is not None:
+            self.delete_tokens(number)
         for space in self.spaces():
             index = self._vectors(space)
             known = None if content is None else index.vector_of_text(codec.text_hash(content))
-            index.delete(number)
+            if old is not None:
+                index.delete(number)
             if content is not None and known is not None:
                 index.put(number, codec.text_hash(content), known)
             self._mark_pending(space, number, waits=content is not None and known is None)
