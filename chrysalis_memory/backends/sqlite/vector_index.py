@@ -118,12 +118,6 @@ class VectorIndex:
         if self._connection.changes():
             self._codes.delete(number)
 
-    def text_hash(self, number: int) -> bytes | None:
-        """Return the digest of the text whose vector is stored."""
-        return self._connection.execute(
-            f"SELECT text_hash FROM {self._vectors} WHERE memory = ?", (number,)
-        ).get
-
     def vector(self, number: int) -> Vector | None:
         """Return the stored vector of a memory."""
         data = self._connection.execute(
