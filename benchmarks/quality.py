@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from chrysalis_memory import AgentMemory, Filter, Weights
+from chrysalis_memory import AgentMemory, Weights
+from chrysalis_memory.backends.sqlite.tokenizer import match
 from chrysalis_memory.query_text import words
 from embedders.cached import CachedEmbedder
 from embedders.resolve import as_embedder
@@ -136,6 +137,16 @@ def counted(question: Question, talk: Conversation) -> list[str]:
     return sorted((turn for turn in found if found[turn]), key=lambda turn: -found[turn])
 
 
+def by_bm25(session: Any, question: Question) -> list[str]:
+    """Rank turns by what FTS5 makes of the question's words."""
+    rows = session.connection.execute(
+        "SELECT m.id FROM memory_text t JOIN memory m ON m.number = t.rowid "
+        "WHERE memory_text MATCH ? ORDER BY t.rank LIMIT ?",
+        (" OR ".join(match(session.term(word)) for word in words(question.text)), DEPTH),
+    )
+    return [found for (found,) in rows]
+
+
 async def rankings(
     memory: AgentMemory, embedder: CachedEmbedder, talk: Conversation, question: Question
 ) -> Mapping[str, Sequence[str]]:
@@ -147,12 +158,7 @@ async def rankings(
     vectors = await embedder.embed([turn.text for turn in talk.turns.values()])
     query = (await embedder.embed([question.text], input_type="query"))[0]
     dense = [ids[i] for i in np.argsort(-(vectors @ query), kind="stable")[:DEPTH]]
-    found = memory.storage.read(
-        lambda s: s.best_by_words(words(question.text), memory.storage.query(Filter()), limit=DEPTH)
-    )
-    by_number = memory.storage.read(lambda s: s.priors(found))
-    names = {prior.number: prior.id for prior in by_number}
-    bm25 = [names[number] for number in found]
+    bm25 = memory.storage.read(lambda session: by_bm25(session, question))
     return {
         "word count (grep)": counted(question, talk),
         "BM25 alone (FTS5)": bm25,

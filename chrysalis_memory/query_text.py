@@ -4,6 +4,8 @@ import re
 from collections.abc import Collection
 
 _WORD = re.compile(r"\w+")
+_TERM = re.compile(r"(?<![\w*])\w+\*(?![\w*])|\w+")
+_PHRASE = re.compile(r'["“]([^"“”]+)["”]')
 _SENTENCE_END = re.compile(r"[.!?…:]\s*$")
 
 _ENGLISH = """
@@ -23,11 +25,14 @@ STOP_WORDS = frozenset(_ENGLISH.split())
 def words(text: str) -> list[str]:
     """Return the distinct words to look for, in order, without stop words.
 
-    A query of nothing but stop words keeps them all: "who are you" must still find something.
+    ``conf*`` looks for any ending. Words in double quotes are looked for as a phrase, too: a memory
+    that holds the phrase counts more than one that holds its words. A query of nothing but stop
+    words keeps them all: "who are you" must still find something.
     """
-    found = list(dict.fromkeys(_WORD.findall(text)))
+    found = list(dict.fromkeys(_TERM.findall(text)))
     telling = [word for word in found if word.casefold() not in STOP_WORDS]
-    return telling or found
+    quoted = (" ".join(_WORD.findall(phrase)) for phrase in _PHRASE.findall(text))
+    return (telling or found) + [phrase for phrase in dict.fromkeys(quoted) if " " in phrase]
 
 
 def names(text: str) -> list[str]:

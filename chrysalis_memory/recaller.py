@@ -207,11 +207,9 @@ class Recaller:
 
     def _without_common(self, session: Session, text: str) -> str:
         limit = self._config.common_name_share * session.document_count()
-        common = [
-            name
-            for name in query_text.names(text)
-            if any(session.document_frequency(token) > limit for token in session.tokens(name))
-        ]
+        names = query_text.names(text)
+        held = session.document_frequencies([session.term(name) for name in names])
+        common = [name for name, count in zip(names, held, strict=True) if count > limit]
         return query_text.without(text, common)
 
     # Finding and ranking
@@ -330,8 +328,8 @@ class Recaller:
 
 
 def _idf(session: Session, word: str, memories: int) -> float:
-    frequencies = [session.document_frequency(token) for token in session.tokens(word)]
-    return search.inverse_document_frequency(min(frequencies, default=0), memories)
+    (frequency,) = session.document_frequencies([session.term(word)])
+    return search.inverse_document_frequency(frequency, memories)
 
 
 def _without_limits(ask: Ask, candidates: int) -> Ask:

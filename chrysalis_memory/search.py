@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from chrysalis_memory.backends.base import Neighbours, Session, Space, WeightedWord
+from chrysalis_memory.backends.base import Neighbours, Session, Space, WeightedTerm
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.query import Query
@@ -73,8 +73,10 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
     if request.vector is not None and space is not None:
         check_space(space, request.fingerprint)
         nearest = dict(session.nearest(space, request.vector, request.depth, request.query))
-    words = weigh(session, request.words)
-    best = session.best_by_words([word.word for word in words], request.query, limit=request.depth)
+    terms = weigh(session, request.words)
+    # What has no vector can be found by its words only.
+    thorough = space is None or not nearest or bool(session.pending(space, limit=1))
+    best = dict(session.best_by_words(terms, request.query, limit=request.depth, thorough=thorough))
     numbers = list(dict.fromkeys([*nearest, *best, *request.also]))
     neighbours: dict[int, Neighbours] = {}
     if request.neighbours:
@@ -84,8 +86,8 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
             allowed = session.matching(beside, request.query)
             neighbours |= session.neighbours(allowed, request.query)
             numbers += allowed
-    evidence = _Evidence(session, space, request, words)
-    evidence.read([*numbers, *_others(neighbours, numbers)], known=nearest)
+    evidence = _Evidence(session, space, request, terms)
+    evidence.read([*numbers, *_others(neighbours, numbers)], nearest, best)
     return Found(
         evidence.candidates(numbers, neighbours),
         full_bm25(session.document_count()),
@@ -110,22 +112,28 @@ class _Evidence:
         session: Session,
         space: Space | None,
         request: SearchRequest,
-        words: Sequence[WeightedWord],
+        terms: Sequence[WeightedTerm],
     ) -> None:
         self._session = session
         self._space = None if request.vector is None else space
         self._vector = request.vector
-        self._words = words
+        self._terms = terms
         self._similarities: dict[int, float] = {}
         self._bm25: dict[int, float] = {}
 
-    def read(self, numbers: Sequence[int], *, known: Mapping[int, float]) -> None:
-        """Read the scores of memories; ``known`` are similarities that need not be read."""
-        self._similarities = dict(known)
+    def read(
+        self,
+        numbers: Sequence[int],
+        similarities: Mapping[int, float],
+        bm25: Mapping[int, float],
+    ) -> None:
+        """Read the scores of memories, apart from those that are given."""
+        self._similarities = dict(similarities)
         if self._space is not None and self._vector is not None:
-            missing = [number for number in numbers if number not in known]
+            missing = [number for number in numbers if number not in similarities]
             self._similarities |= self._session.similarities(self._space, self._vector, missing)
-        self._bm25 = self._session.bm25(self._words, numbers)
+        missing = [number for number in numbers if number not in bm25]
+        self._bm25 = dict(bm25) | self._session.bm25(self._terms, missing)
 
     def candidates(
         self, numbers: Sequence[int], neighbours: Mapping[int, Neighbours]
@@ -179,22 +187,21 @@ def inverse_document_frequency(frequency: int, memories: int) -> float:
     return math.log(1 + (memories - frequency + 0.5) / (frequency + 0.5))
 
 
-def weigh(session: Session, words: Sequence[str]) -> list[WeightedWord]:
-    """Return the words with their inverse document frequency, each stem once.
+def weigh(session: Session, words: Sequence[str]) -> list[WeightedTerm]:
+    """Return the words' terms with their inverse document frequency, each once.
 
     Words that more than half of all memories hold are left out, unless there are no others: they
-    say next to nothing, and looking for them would score every memory.
+    say next to nothing.
     """
     memories = session.document_count()
-    by_tokens = {tuple(session.tokens(word)): word for word in reversed(words)}
-    weighed: list[tuple[int, WeightedWord]] = []
-    for tokens, word in reversed(by_tokens.items()):
-        # A word that the index splits is looked for as a phrase, which is as rare as its rarest.
-        frequency = min((session.document_frequency(token) for token in tokens), default=0)
-        idf = inverse_document_frequency(min(frequency, memories), memories)
-        weighed.append((frequency, WeightedWord(word, idf)))
-    rare = [word for frequency, word in weighed if frequency <= memories / 2]
-    return rare or [word for _, word in weighed]
+    terms = list(dict.fromkeys(session.term(word) for word in words))
+    weighed = [
+        WeightedTerm(
+            term, inverse_document_frequency(min(frequency, memories), memories), frequency
+        )
+        for term, frequency in zip(terms, session.document_frequencies(terms), strict=True)
+    ]
+    return [one for one in weighed if one.frequency <= memories / 2] or weighed
 
 
 def check_space(space: Space | None, fingerprint: str) -> None:

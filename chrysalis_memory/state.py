@@ -163,6 +163,7 @@ def encode(memory_id: str, state: State, *, access: bool = True) -> bytes:
 
 
 _LENGTH = 2 + len(State._fields)
+_FIRST_MAP = 2 + State._fields.index("metadata")
 
 
 def decode(data: bytes) -> tuple[str, State]:
@@ -177,13 +178,12 @@ def decode(data: bytes) -> tuple[str, State]:
     if len(parts) != _LENGTH or parts[0] != FORMAT:
         check_layout(parts)
         return parts[1], tombstone(parts[2])
-    (
-        _, memory_id, life, created, content, kind, namespace, episode, position, expires, archived,
-        metadata, tags, importance, confidence, related, parents, evidence, clock, access, extra,
-    ) = parts  # fmt: skip
+    metadata, tags, importance, confidence, related, parents, evidence, clock, access, extra = (
+        parts[_FIRST_MAP:]
+    )
     # Empty parts are shared objects, which compare by identity when documents are merged.
-    return memory_id, State._make((
-        life, created, content, kind, namespace, episode, position, expires, archived,
+    return parts[1], _new(State, (
+        *parts[2:_FIRST_MAP],
         metadata or _EMPTY,
         tags or _EMPTY,
         importance or _EMPTY,

@@ -238,5 +238,7 @@ def row_of(
 
 
 def _metadata_rows(memory_id: str, state: State) -> list[tuple[str, Scalar]]:
+    if not state.metadata:
+        return []
     metadata = MemoryDocument.of(memory_id, state).metadata
     return [(key, scalar(value)) for key, value in metadata.items()]

@@ -100,7 +100,7 @@ def coded(session: Any, space: Any, number: int) -> int:
 
 def sqlite_derived_rows(storage: MemoryStorage, number: int) -> dict[str, int]:
     def work(session: Any) -> dict[str, int]:
-        tables = ["tag", "metadata", "access", "pending", "token_vector"]
+        tables = ["tag", "metadata", "access", "pending", "token_vector", "memory_word"]
         for space in session.spaces():
             tables.append(f"vector_{space.number}")
         columns = [(table, "memory") for table in tables] + [("memory_text_docsize", "id")]

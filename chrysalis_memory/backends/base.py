@@ -73,12 +73,23 @@ class Space(NamedTuple):
     """Whether recall searches it; a space that is being built is not active yet."""
 
 
-class WeightedWord(NamedTuple):
-    """A word of a query, and what it is worth."""
+class Term(NamedTuple):
+    """What the word index looks for: tokens in a row."""
 
-    word: str
+    tokens: tuple[str, ...]
+    """Without tokens it is nowhere."""
+    prefix: bool = False
+    """Whether the last token may go on."""
+
+
+class WeightedTerm(NamedTuple):
+    """A term of a query, and what it is worth."""
+
+    term: Term
     idf: float
     """Its inverse document frequency."""
+    frequency: int = 0
+    """How many memories hold it, or more."""
 
 
 class Neighbours(NamedTuple):
@@ -224,26 +235,42 @@ class Session(Protocol):
         """Return the cosine of each numbered memory that has a vector in ``space``."""
         ...
 
-    def tokens(self, text: str) -> list[str]:
-        """Return ``text`` as the index sees it: folded and stemmed words."""
+    def term(self, word: str) -> Term:
+        """Return what the index looks for, for a word or a phrase of a query.
+
+        Words are folded and stemmed; ``*`` at the end stands for any ending.
+        """
         ...
 
     def document_count(self) -> int:
         """Return how many living memories there are."""
         ...
 
-    def document_frequency(self, token: str) -> int:
-        """Return how many memories hold a token of :meth:`tokens`."""
+    def document_frequencies(self, terms: Sequence[Term]) -> list[int]:
+        """Return how many memories hold each term, or for tokens in a row the rarest of them."""
         ...
 
-    def best_by_words(self, words: Sequence[str], query: Query, *, limit: int) -> list[int]:
-        """Return the numbers of the ``limit`` matching memories that hold the words best."""
+    def best_by_words(
+        self, terms: Sequence[WeightedTerm], query: Query, *, limit: int, thorough: bool = True
+    ) -> list[tuple[int, float]]:
+        """Return the ``limit`` matching memories that hold the terms best.
+
+        Each as ``(number, BM25)``, best first, ties by id. In a large store, terms that very many
+        memories hold do not bring in memories that hold none of the rarer ones.
+
+        Args:
+            terms: Any of them.
+            query: What the memories must match.
+            limit: How many at most.
+            thorough: Whether to return ``limit`` of them wherever there are so many that match,
+                whatever it costs; with a filter that is always so.
+        """
         ...
 
-    def bm25(self, words: Sequence[WeightedWord], numbers: Sequence[int]) -> dict[int, float]:
-        """Return the BM25 of each numbered memory that holds any of the words.
+    def bm25(self, terms: Sequence[WeightedTerm], numbers: Sequence[int]) -> dict[int, float]:
+        """Return the BM25 of each numbered memory that holds any of the terms.
 
-        ``sum(idf · f · (k1 + 1) / (f + k1 · (1 - b + b · length / mean length)))`` over the words,
+        ``sum(idf · f · (k1 + 1) / (f + k1 · (1 - b + b · length / mean length)))`` over the terms,
         each occurring ``f`` times, with k1 = 0.9 and b = 0.4.
         """
         ...

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec, wire
-from chrysalis_memory.backends.base import WeightedWord
+from chrysalis_memory.backends.base import Term, WeightedTerm
 from chrysalis_memory.errors import StoreClosed
 from chrysalis_memory.query import Query
 from chrysalis_memory.transaction import document_of
@@ -15,6 +15,7 @@ from tests.rows import put_row
 
 NOW_US = 1_800_000_000_000_000
 EVERYTHING = Query(Filter(), NOW_US)
+SECRET = WeightedTerm(Term(("secret",)), 1.0)
 
 
 def memory(memory_id: str, text: str = "", *, at: int = 1000, **fields: Any) -> MemoryDocument:
@@ -217,8 +218,8 @@ def test_a_forgotten_memory_leaves_no_row_in_any_index(
     document.forget()
     save(storage, document)
     assert set(backend.derived_rows(storage, number).values()) == {0}
-    assert storage.read(lambda s: s.best_by_words(["secret"], EVERYTHING, limit=5)) == []
-    assert storage.read(lambda s: s.document_frequency("secret")) == 0
+    assert storage.read(lambda s: s.best_by_words([SECRET], EVERYTHING, limit=5)) == []
+    assert storage.read(lambda s: s.document_frequencies([SECRET.term])) == [0]
     assert storage.read(lambda s: s.nearest(space, vector, 5, EVERYTHING)) == []
     assert storage.read(lambda s: s.pending_count(space)) == 0
 
@@ -325,11 +326,10 @@ def hits(storage: MemoryStorage, *words: str, limit: int = 9) -> dict[int, float
     """Return the BM25 of the best matches, every word being worth 1."""
 
     def work(session: Any) -> dict[int, float]:
-        best = session.best_by_words(words, EVERYTHING, limit=limit)
-        weighted = [WeightedWord(word, 1.0) for word in words]
-        found = session.bm25(weighted, [*best, 10**9])
-        assert set(found) == set(best)
-        return {number: found[number] for number in best}
+        weighted = [WeightedTerm(session.term(word), 1.0) for word in words]
+        best = session.best_by_words(weighted, EVERYTHING, limit=limit)
+        assert session.bm25(weighted, [*dict(best), 10**9]) == dict(best)
+        return dict(best)
 
     return storage.read(work)
 
@@ -343,7 +343,9 @@ def test_words_are_found_folded_and_stemmed_and_rarer_ones_count_more(
     found = hits(storage, "run", "cafe")
     assert found[numbers[0]] > found[numbers[1]] > 0
     assert len(hits(storage, "run", limit=1)) == 1
-    assert storage.read(lambda s: s.document_frequency(s.tokens("Runs")[0])) == 2
+    terms = ["Runs", "on", "Runs on", "caf*", "absent"]
+    held = storage.read(lambda s: s.document_frequencies([s.term(word) for word in terms]))
+    assert held == [2, 1, 1, 1, 0]
     assert storage.read(lambda s: s.document_count()) == 3
 
 
@@ -351,7 +353,7 @@ def test_bm25_is_what_the_formula_says(storage: MemoryStorage) -> None:
     texts = ["tea tea milk", "tea and then something that is rather longer", "milk", "nothing"]
     numbers = save(storage, *(memory(f"m{i}", text) for i, text in enumerate(texts)))
     idfs = {"tea": 2.0, "milk": 0.5, "coffee": 9.0}
-    weighted = [WeightedWord(word, idf) for word, idf in idfs.items()]
+    weighted = [WeightedTerm(Term((word,)), idf) for word, idf in idfs.items()]
     found = storage.read(lambda s: s.bm25(weighted, numbers))
     mean = sum(len(text.split()) for text in texts) / len(texts)
 

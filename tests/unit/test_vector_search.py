@@ -136,7 +136,7 @@ def test_codes_that_may_not_be_held_are_read_from_the_file(
     monkeypatch.setattr(code_cache, "CODES_BYTES_MAX", 1000)
     with MemoryStorage(filled.path, "ada") as other:
         assert [nearest(other, v, 10) for v in vectors[:5]] == held
-        assert other._backend._codes._views == {}
+        assert other._backend._caches.codes._views == {}
 
 
 def test_a_transaction_sees_its_own_vectors_and_nobody_else_does_when_it_fails(
@@ -184,7 +184,7 @@ def test_codes_of_a_space_that_was_dropped_are_given_back(
     filled.activate_space(filled.open_space("another", "another", 2))
     assert nearest(filled, np.array([1, 0], np.float32), 1) == []
     (space,) = filled.spaces()
-    assert set(filled._backend._codes._views) == {space.number}
+    assert set(filled._backend._caches.codes._views) == {space.number}
 
 
 def test_rewriting_vectors_does_not_make_the_index_larger(

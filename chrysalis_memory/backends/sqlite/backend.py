@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chrysalis_memory.backends.base import Session
-from chrysalis_memory.backends.sqlite.code_cache import CodeCache
+from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.connection import connect, translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.schema import migrate
@@ -37,7 +37,7 @@ class SQLiteBackend:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
-        self._codes = CodeCache()
+        self._caches = Caches()
         self._idle: list[SQLiteSession] = []
         self._lock = threading.Lock()
         self._closed = False
@@ -66,6 +66,7 @@ class SQLiteBackend:
         session = self._borrow()
         try:
             with translated_errors(str(self._path)):
+                session.begin()
                 if not snapshot:
                     return work(session)
                 session.connection.execute("BEGIN")
@@ -113,7 +114,7 @@ class SQLiteBackend:
                 raise StoreClosed(f"the store {str(self._path)!r} is closed; open it again")
             if self._idle:
                 return self._idle.pop()
-        return SQLiteSession(self._connect(), self._path, self._codes)
+        return SQLiteSession(self._connect(), self._path, self._caches)
 
     def _give_back(self, session: SQLiteSession) -> None:
         with self._lock:

@@ -11,7 +11,6 @@ import threading
 
 from chrysalis_memory.backends.sqlite.code_table import CodeTable, FloatChunk
 from chrysalis_memory.backends.sqlite.codes import CodeView
-from chrysalis_memory.backends.sqlite.conditions import AnswerCache
 
 CODES_BYTES_MAX = 256 << 20
 """RAM for codes: five million vectors of 384 dimensions; a larger space is read from the file."""
@@ -26,7 +25,6 @@ class CodeCache:
 
     def __init__(self, size_bytes_max: int | None = None) -> None:
         self._size_bytes_max = CODES_BYTES_MAX if size_bytes_max is None else size_bytes_max
-        self.answers = AnswerCache()
         self._lock = threading.Lock()
         self._views: dict[int, CodeView] = {}
         self._floats: dict[int, dict[tuple[int, int], FloatChunk]] = {}

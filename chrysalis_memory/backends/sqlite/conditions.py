@@ -83,6 +83,11 @@ class Condition:
             f"m.number IN carray(?) AND {self.where.sql}", numbers, self.where.parameters
         )
 
+    def passing(self, numbers: Numbers) -> Numbers:
+        """Do as :meth:`among`, from what is remembered if the filter is."""
+        allowed = self.remembered()
+        return self.among(numbers) if allowed is None else intersection(allowed, numbers)
+
     def remembered(self) -> Numbers | None:
         """Return all that match if the filter is worth remembering; ``None`` otherwise."""
         if self._cache is None or self._cache.get(self._lasting) is None:
@@ -140,3 +145,11 @@ class Condition:
             f"SELECT m.number FROM memory m WHERE {sql}", (*bound, *parameters)
         ).fetchall()
         return np.fromiter((number for (number,) in rows), np.int64, len(rows))
+
+
+def intersection(allowed: Numbers, numbers: Numbers) -> Numbers:
+    """Return those of ``numbers`` that are in ``allowed``, which is ascending."""
+    if not len(allowed):
+        return allowed
+    at = np.minimum(np.searchsorted(allowed, numbers), len(allowed) - 1)
+    return numbers[allowed[at] == numbers]

@@ -9,10 +9,8 @@ from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.errors import NewerSchema, NotADatabase
 
 APPLICATION_ID = 0x43485259  # "CHRY", in the file's header
-TOKENIZER = ("porter", "unicode61", "remove_diacritics", "2")
 
-
-_M001 = f"""
+_M001 = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
 
 CREATE TABLE memory (
@@ -90,14 +88,22 @@ CREATE TABLE token_vector (
 ) STRICT;
 CREATE INDEX token_vector_by_memory ON token_vector (memory);
 
-CREATE VIRTUAL TABLE memory_text USING fts5 (
-    content, content = 'memory', content_rowid = 'number',
-    tokenize = '{" ".join(TOKENIZER)}'
+CREATE TABLE memory_word (
+    memory INTEGER PRIMARY KEY REFERENCES memory (number),
+    length INTEGER NOT NULL,
+    tokens TEXT NOT NULL
+) STRICT;
+CREATE VIRTUAL TABLE memory_text USING fts5 (  -- of tokens, which "ascii" splits at spaces only
+    tokens, content = 'memory_word', content_rowid = 'memory', tokenize = 'ascii'
 );
 INSERT INTO memory_text (memory_text, rank) VALUES ('secure-delete', 1);
 CREATE VIRTUAL TABLE memory_term USING fts5vocab ('memory_text', 'row');
-
-INSERT INTO meta VALUES ('living', '0');
+CREATE TABLE word_statistics (  -- one row: count(*) and sum() would read every memory
+    memories INTEGER NOT NULL,
+    tokens INTEGER NOT NULL,
+    rewritten INTEGER NOT NULL
+) STRICT;
+INSERT INTO word_statistics VALUES (0, 0, 0);
 """
 
 

@@ -1,7 +1,8 @@
 """The SQL behind a session: rows in, rows out."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 from chrysalis_memory import codec
 from chrysalis_memory.backends.base import (
@@ -12,8 +13,9 @@ from chrysalis_memory.backends.base import (
     SavedRow,
     Space,
     StoredMemory,
+    WeightedTerm,
 )
-from chrysalis_memory.backends.sqlite.code_cache import CodeCache
+from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.episodes import Episodes
@@ -32,16 +34,30 @@ _ORDERS: dict[Order, str] = {
 _COLUMNS = MemoryRow._fields[1:16]
 _INSERT = f"INSERT INTO memory VALUES (NULL, {', '.join('?' * (len(_COLUMNS) + 2))})"
 _NO_ACCESS: Mapping[str, int] = {}
+# A fifth of what the constructor written in Python costs, for thousands of rows.
+_new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 class SQLiteSession(WordIndex, Episodes, TokenVectors):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
-    def __init__(self, connection: Database, path: Path, codes: CodeCache | None = None) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Database, path: Path, caches: Caches | None = None) -> None:
+        super().__init__(connection, None if caches is None else caches.frequencies)
         self._path = path
         self._change = 0
-        self._codes = codes
+        self._spaces: list[Space] | None = None
+        self._caches = caches
+
+    def begin(self) -> None:
+        """Forget what was known before this snapshot: somebody may have written since."""
+        self._change = 0
+        self._spaces = None
+        self.forget_words()
+
+    def undo(self, words: tuple[int, int]) -> None:
+        """Forget what a write did that was rolled back; ``words`` is where they stood before."""
+        self._spaces = None
+        self.undo_words(words)
 
     # Settings of the file
 
@@ -119,7 +135,8 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
             ):
                 access.setdefault(memory, {})[replica] = count
         return [
-            StoredMemory(number, state, access.get(number, _NO_ACCESS)) for number, state in rows
+            _new(StoredMemory, (number, state, access.get(number, _NO_ACCESS)))
+            for number, state in rows
         ]
 
     def count(self, query: Query) -> int:
@@ -192,10 +209,6 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
                 [(key, kind, value, number) for key, (kind, value) in row.metadata],
             )
 
-    def begin_group(self) -> None:
-        """Forget what was known before: another process may have written since."""
-        self._change = 0
-
     def _next_change(self) -> int:
         if self._change == 0:
             self._change = self.connection.execute(
@@ -219,14 +232,18 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
 
     def spaces(self) -> list[Space]:
         """See :meth:`Session.spaces`."""
-        rows = self.connection.execute(
-            "SELECT number, fingerprint, model, dimension, name, active FROM space ORDER BY number"
-        )
-        return [Space(*row[:5], active=bool(row[5])) for row in rows]
+        if self._spaces is None:
+            rows = self.connection.execute(
+                "SELECT number, fingerprint, model, dimension, name, active FROM space "
+                "ORDER BY number"
+            )
+            self._spaces = [Space(*row[:5], active=bool(row[5])) for row in rows]
+        return self._spaces
 
     def create_space(self, fingerprint: str, model: str, dimension: int, name: str | None) -> Space:
         """See :meth:`Session.create_space`."""
         active = not self.spaces()
+        self._spaces = None
         self.connection.execute(
             "INSERT INTO space (fingerprint, model, dimension, name, active) "
             "VALUES (?, ?, ?, ?, ?)",
@@ -247,11 +264,13 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
             if other.number != space.number:
                 self.drop_space(other)
         self.connection.execute("UPDATE space SET active = 1 WHERE number = ?", (space.number,))
+        self._spaces = None
 
     def drop_space(self, space: Space) -> None:
         """See :meth:`Session.drop_space`."""
         self._vectors(space).drop()
         self.connection.execute("DELETE FROM space WHERE number = ?", (space.number,))
+        self._spaces = None
 
     def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
         """See :meth:`Session.rebuild_index`."""
@@ -260,7 +279,9 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
         return self._vectors(space).rebuild(after, limit)
 
     def _vectors(self, space: Space) -> VectorIndex:
-        return VectorIndex(self.connection, space, self._codes)
+        return VectorIndex(
+            self.connection, space, None if self._caches is None else self._caches.codes
+        )
 
     def _text_changed(self, number: int, old: str | None, content: str | None) -> None:
         if old is not None:
@@ -322,11 +343,31 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
         accuracy: Accuracy = "balanced",
     ) -> list[tuple[int, float]]:
         """See :meth:`Session.nearest`."""
-        condition = None
-        if self._excludes_any(query):
-            answers = None if self._codes is None else self._codes.answers
-            condition = Condition(self.connection, query, answers)
-        return self._vectors(space).nearest(vector, k, condition, accuracy)
+        return self._vectors(space).nearest(vector, k, self._condition(query), accuracy)
+
+    def best_by_words(
+        self, terms: Sequence[WeightedTerm], query: Query, *, limit: int, thorough: bool = True
+    ) -> list[tuple[int, float]]:
+        """See :meth:`Session.best_by_words`."""
+        if not terms:
+            return []
+        condition = self._condition(query)
+        return self.ranked_by_words(terms, condition, limit=limit, thorough=thorough)
+
+    def _condition(self, query: Query) -> Condition | None:
+        """Return what memories must match; ``None`` where every living one does."""
+        if query.filter.is_empty and not self._leaves_out(query.now_us):
+            return None
+        answers = None if self._caches is None else self._caches.answers
+        return Condition(self.connection, query, answers)
+
+    def _leaves_out(self, now_us: int) -> bool:
+        """Tell whether any memory is archived or has expired."""
+        return self.connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM memory WHERE archived = 1) OR EXISTS "
+            "(SELECT 1 FROM memory WHERE expires_at IS NOT NULL AND expires_at <= ?)",
+            (now_us,),
+        ).get
 
     def similarities(
         self, space: Space, vector: Vector, numbers: Iterable[int]

@@ -1,138 +1,275 @@
-"""The words of memories: an FTS5 index over ``memory.content``, ranked by BM25.
+"""The words of memories: each memory's tokens, and an FTS5 index over them.
 
-FTS5's own BM25 chooses the candidates, because it is quick; it fixes k1 = 1.2 and b = 0.75, which
-punish long turns of a conversation too much. Candidates are therefore scored once more.
+FTS5 finds the memories that hold a term. It does not rank them: its BM25 costs about 3 µs for each
+memory that holds any of a query's words, and its k1 = 1.2 and b = 0.75 are fixed and punish long
+turns of a conversation too much. Those that hold the rarest terms are scored by their tokens.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import NamedTuple, Self
 
-import apsw
+import numpy as np
+from numpy.typing import NDArray
 
-from chrysalis_memory.backends.base import WeightedWord
+from chrysalis_memory.backends.base import Term, WeightedTerm
+from chrysalis_memory.backends.sqlite.codes import Numbers
+from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
-from chrysalis_memory.backends.sqlite.filters import Where
-from chrysalis_memory.backends.sqlite.schema import TOKENIZER
-from chrysalis_memory.query import Query
+from chrysalis_memory.backends.sqlite.frequencies import FrequencyCache, Statistics
+from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer, joined, match, pattern
 
 # Saturation and length normalisation, as commonly taken for passages (Anserini's default, Yang et
 # al. 2017); on the open conversations and meetings they gain over 1.2 and 0.75.
 _K1 = 0.9
 _B = 0.4
 
+# How many memories terms may bring in to choose from: so many, and a share of all. Beyond it, terms
+# that very many memories hold choose nothing; they count where the others' choice holds them too.
+_ROWS = 500
+_ROWS_SHARE = 0.004
+# Of these, so many times the wanted number are scored: those whose terms are worth most.
+_SCORED = 2
+# The same terms add up alike but for this, in whatever order.
+_ROUNDING = 1e-9
+
+
+class _Change(NamedTuple):
+    number: int
+    is_known: bool
+    """Whether the index holds an earlier text of the memory."""
+    text: str | None
+
 
 class WordIndex:
-    """Keeps and searches the word index on one connection."""
+    """Keeps and searches the words on one connection.
 
-    def __init__(self, connection: Database) -> None:
+    Changes are collected and written together (:meth:`write_words`): FTS5 writes a piece of index
+    at every savepoint it is part of, and each write of a group has one.
+    """
+
+    def __init__(self, connection: Database, frequencies: FrequencyCache | None) -> None:
         self.connection = connection
-        self._tokenize = connection.fts5_tokenizer(TOKENIZER[0], list(TOKENIZER[1:]))
-        # Not arguments of the function: SQLite allows a function only so many.
-        self._idfs: list[float] = []
-        connection.register_fts5_function("weighted_bm25", _weighted_bm25(self._idfs))
+        self._tokenizer = Tokenizer(connection)
+        self._frequencies = frequencies
+        self._changes: list[_Change] = []
+        self._written = 0
+        self._known: Statistics | None = None
+
+    # Writing
 
     def index_words(self, number: int, old: str | None, new: str | None) -> None:
-        """Replace the words of a memory; the index needs the old text to remove its words."""
-        if old is not None:
-            self.connection.execute(
-                "INSERT INTO memory_text (memory_text, rowid, content) VALUES ('delete', ?, ?)",
-                (number, old),
-            )
-        if new is not None:
-            self.connection.execute(
-                "INSERT INTO memory_text (rowid, content) VALUES (?, ?)", (number, new)
-            )
-        if (change := (new is not None) - (old is not None)) != 0:
-            # Counted here because count(*) reads a whole index, and recall asks every time.
-            self.connection.execute(
-                "UPDATE meta SET value = CAST(value AS INTEGER) + ? WHERE key = 'living'", (change,)
-            )
+        """Replace the words of a memory, with the next :meth:`write_words`."""
+        self._changes.append(_Change(number, old is not None, new))
 
-    def tokens(self, text: str) -> list[str]:
-        """See :meth:`Session.tokens`."""
-        return self._tokenize(
-            text.encode(),
-            apsw.FTS5_TOKENIZE_QUERY,
-            None,
-            include_offsets=False,
-            include_colocated=False,
+    def words_so_far(self) -> tuple[int, int]:
+        """Return where the collected changes stand, for :meth:`undo_words`."""
+        return len(self._changes), self._written
+
+    def undo_words(self, so_far: tuple[int, int]) -> None:
+        """Give up what was collected since; its savepoint was rolled back."""
+        del self._changes[so_far[0] :]
+        self._written = so_far[1]
+        self._known = None
+
+    def forget_words(self) -> None:
+        """Start to collect anew."""
+        self._changes.clear()
+        self._written = 0
+        self._known = None
+
+    def write_words(self) -> None:
+        """Write what was collected; searching does so too."""
+        if self._written == len(self._changes):
+            return
+        changes = self._changes[self._written :]
+        self._written = len(self._changes)
+        self._known = None
+        last = self.connection.execute("SELECT max(memory) FROM memory_word").get or 0
+        memories = tokens = rewritten = 0
+        for number, is_known, text in changes:
+            if is_known:
+                memories -= 1
+                tokens -= self._remove(number)
+            if text is not None:
+                memories += 1
+                tokens += self._insert(number, text)
+            rewritten += is_known or number <= last
+            last = max(last, number)
+        self.connection.execute(
+            "UPDATE word_statistics SET memories = memories + ?, tokens = tokens + ?, "
+            "rewritten = rewritten + ?",
+            (memories, tokens, rewritten),
         )
+
+    def _insert(self, number: int, text: str) -> int:
+        tokens = self._tokenizer.of_memory(text)
+        row = (number, len(tokens), joined(tokens))
+        self.connection.execute("INSERT INTO memory_word VALUES (?, ?, ?)", row)
+        self.connection.execute(
+            "INSERT INTO memory_text (rowid, tokens) VALUES (?, ?)", (number, row[2])
+        )
+        return len(tokens)
+
+    def _remove(self, number: int) -> int:
+        length, tokens = self.connection.execute(
+            "DELETE FROM memory_word WHERE memory = ? RETURNING length, tokens", (number,)
+        ).get
+        # The index needs the old tokens to remove them.
+        self.connection.execute(
+            "INSERT INTO memory_text (memory_text, rowid, tokens) VALUES ('delete', ?, ?)",
+            (number, tokens),
+        )
+        return length
+
+    # Counting
+
+    def term(self, word: str) -> Term:
+        """See :meth:`Session.term`."""
+        return self._tokenizer.term(word)
+
+    def _statistics(self) -> Statistics:
+        self.write_words()
+        if self._known is None:
+            row = self.connection.execute(
+                "SELECT memories, tokens, rewritten, (SELECT max(memory) FROM memory_word) "
+                "FROM word_statistics"
+            ).get
+            self._known = Statistics(row[0], row[1], row[2], row[3] or 0)
+        return self._known
 
     def document_count(self) -> int:
         """See :meth:`Session.document_count`."""
+        return self._statistics().memories
+
+    def document_frequencies(self, terms: Sequence[Term]) -> list[int]:
+        """See :meth:`Session.document_frequencies`."""
+        statistics = self._statistics()
+        tokens = {token for term in terms if not term.prefix for token in term.tokens}
+        if self._frequencies is None:
+            found = {token: self._count(token) for token in tokens}
+        else:
+            found = self._frequencies.look_up(tokens, statistics, self._count, self._added)
+        return [
+            self._count_prefix(term)
+            if term.prefix
+            else min((found[token] for token in term.tokens), default=0)
+            for term in terms
+        ]
+
+    def _count(self, token: str) -> int:
+        row = self.connection.execute("SELECT doc FROM memory_term WHERE term = ?", (token,)).get
+        return row or 0
+
+    def _count_prefix(self, term: Term) -> int:
         return self.connection.execute(
-            "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'living'"
+            "SELECT count(*) FROM (SELECT rowid FROM memory_text WHERE memory_text MATCH ?)",
+            (match(term),),
         ).get
 
-    def document_frequency(self, token: str) -> int:
-        """See :meth:`Session.document_frequency`."""
-        return (
-            self.connection.execute("SELECT doc FROM memory_term WHERE term = ?", (token,)).get or 0
-        )
-
-    def best_by_words(self, words: Sequence[str], query: Query, *, limit: int) -> list[int]:
-        """See :meth:`Session.best_by_words`."""
-        if not words:
-            return []
-        where = Where(query)
-        # "+" keeps the planner from one full-text search per allowed row.
-        among = (
-            f"AND +rowid IN (SELECT m.number FROM memory m WHERE {where.sql})"
-            if self._excludes_any(query)
-            else ""
-        )
+    def _added(self, after: int, limit: int) -> list[str]:
         rows = self.connection.execute(
-            "WITH hit AS MATERIALIZED (SELECT rowid AS number, -bm25(memory_text) AS bm25 "
-            f"FROM memory_text WHERE memory_text MATCH ? {among}) "
-            # Local numbers differ between replicas, so ties at the limit are settled by the id.
-            "SELECT number FROM hit JOIN memory USING (number) "
-            "WHERE bm25 >= (SELECT min(bm25) FROM "
-            "(SELECT bm25 FROM hit ORDER BY bm25 DESC LIMIT ?)) ORDER BY bm25 DESC, id LIMIT ?",
-            (match_any(words), *(where.parameters if among else ()), limit, limit),
+            "SELECT tokens FROM memory_word WHERE memory > ? LIMIT ?", (after, limit)
         )
-        return [number for (number,) in rows]
+        return [tokens for (tokens,) in rows]
 
-    def bm25(self, words: Sequence[WeightedWord], numbers: Sequence[int]) -> dict[int, float]:
+    # Searching
+
+    def ranked_by_words(
+        self,
+        terms: Sequence[WeightedTerm],
+        condition: Condition | None,
+        *,
+        limit: int,
+        thorough: bool,
+    ) -> list[tuple[int, float]]:
+        """See :meth:`Session.best_by_words`; ``condition`` is ``None`` where all match."""
+        rows_max = _ROWS + _ROWS_SHARE * self.document_count()
+        must_find = thorough or condition is not None
+        found = Holders.none()
+        rows = 0
+        for term in sorted(terms, key=lambda term: term.frequency):
+            rows += term.frequency
+            if rows > rows_max and (len(found.numbers) >= limit or not must_find):
+                break
+            found = found.joined(self._holding(term, condition))
+        return self._best(found.worthiest(_SCORED * limit), terms, limit)
+
+    def _holding(self, term: WeightedTerm, condition: Condition | None) -> "Holders":
+        if not term.term.tokens:
+            return Holders.none()
+        rows: list[tuple[int]] = self.connection.execute(
+            "SELECT rowid FROM memory_text WHERE memory_text MATCH ?", (match(term.term),)
+        ).fetchall()
+        numbers = np.fromiter((number for (number,) in rows), np.int64, len(rows))
+        if condition is not None:
+            numbers = condition.passing(numbers)
+        return Holders(numbers, np.full(len(numbers), term.idf))
+
+    def _best(
+        self, numbers: Numbers, terms: Sequence[WeightedTerm], limit: int
+    ) -> list[tuple[int, float]]:
+        """Return the best by BM25, ties settled by id as on every replica."""
+        ranked = sorted(self.bm25(terms, numbers).items(), key=lambda pair: -pair[1])
+        last = ranked[:limit][-1][1] if ranked else 0.0
+        ranked = [pair for pair in ranked if pair[1] >= last]
+        if len({score for _, score in ranked}) < len(ranked):
+            rows = self.connection.execute(
+                "SELECT number, id FROM memory WHERE number IN carray(?)",
+                (number_array([number for number, _ in ranked]),),
+            )
+            ids: dict[int, str] = dict(rows.fetchall())
+            ranked.sort(key=lambda pair: (-pair[1], ids[pair[0]]))
+        return ranked[:limit]
+
+    def bm25(
+        self, terms: Sequence[WeightedTerm], numbers: Sequence[int] | Numbers
+    ) -> dict[int, float]:
         """See :meth:`Session.bm25`."""
-        if not words or not numbers:
+        if not terms or not len(numbers):
             return {}
-        self._idfs[:] = [word.idf for word in words]
-        rows = self.connection.execute(
-            "SELECT rowid, weighted_bm25(memory_text) FROM memory_text "
-            "WHERE memory_text MATCH ? AND +rowid IN carray(?)",
-            (match_any([word.word for word in words]), number_array(numbers)),
+        statistics = self._statistics()
+        mean_length = statistics.tokens / max(statistics.memories, 1)
+        wanted = [(pattern(one.term), one.idf * (_K1 + 1)) for one in terms if one.term.tokens]
+        found: dict[int, float] = {}
+        for number, length, tokens in self.connection.execute(
+            "SELECT memory, length, tokens FROM memory_word WHERE memory IN carray(?)",
+            (number_array(numbers),),
+        ):
+            norm = _K1 * (1 - _B + _B * length / mean_length) if length else 0.0
+            score = 0.0
+            for tokens_in_row, worth in wanted:
+                count = tokens.count(tokens_in_row)
+                if count:
+                    score += worth * count / (count + norm)
+            if score:
+                found[number] = score
+        return found
+
+
+class Holders(NamedTuple):
+    """Memories that hold terms of a query."""
+
+    numbers: Numbers
+    """Of shape ``(n,)``, ascending."""
+    worth: NDArray[np.float64]
+    """Of shape ``(n,)``: the sum of the inverse document frequencies of the terms each holds."""
+
+    @classmethod
+    def none(cls) -> Self:
+        """Return no memories."""
+        return cls(np.empty(0, np.int64), np.empty(0))
+
+    def joined(self, other: Self) -> "Holders":
+        """Return the memories of both; what they hold adds up."""
+        numbers, places = np.unique(
+            np.concatenate([self.numbers, other.numbers]), return_inverse=True
         )
-        return dict(rows.fetchall())
+        worth = np.zeros(len(numbers))
+        np.add.at(worth, places, np.concatenate([self.worth, other.worth]))
+        return Holders(numbers, worth)
 
-    def _excludes_any(self, query: Query) -> bool:
-        """Tell whether the query could leave out any living memory."""
-        if not query.filter.is_empty:
-            return True
-        return bool(
-            self.connection.execute(
-                "SELECT EXISTS (SELECT 1 FROM memory WHERE archived = 1) OR EXISTS "
-                "(SELECT 1 FROM memory WHERE expires_at IS NOT NULL AND expires_at <= ?)",
-                (query.now_us,),
-            ).get
-        )
-
-
-def match_any(words: Sequence[str]) -> str:
-    """Return an FTS5 query for any of the words; each is a quoted string, never syntax."""
-    return " OR ".join('"' + word.replace('"', '""') + '"' for word in words)
-
-
-def _weighted_bm25(idfs: Sequence[float]) -> Callable[..., float]:
-    """Return an auxiliary function of FTS5 that gives the BM25 of a row under ``idfs``."""
-
-    def function(api: Any, *_: object) -> float:
-        mean_length = api.column_total_size(0) / api.row_count
-        length = _K1 * (1 - _B + _B * api.column_size(0) / mean_length)
-        score = 0.0
-        for phrase, idf in enumerate(idfs):
-            count = len(api.phrase_column_offsets(phrase, 0))
-            if count:
-                score += idf * count * (_K1 + 1) / (count + length)
-        return score
-
-    return function
+    def worthiest(self, n: int) -> Numbers:
+        """Return the numbers of the ``n`` of most worth, and all that tie with the last."""
+        if len(self.numbers) <= n:
+            return self.numbers
+        return self.numbers[self.worth >= np.partition(self.worth, -n)[-n] - _ROUNDING]

@@ -1,0 +1,98 @@
+"""Texts as tokens: what the word index holds, and what it is asked for.
+
+Words are folded and split as Unicode says, without diacritics, and English endings are cut (Porter
+1980), all by SQLite. Two things are added. Scripts that put no space between words are cut into
+overlapping pairs of characters, the usual way to search them without a dictionary (Nie and Ren
+1999). And a name in camel case stands for its parts too, as one with underscores does anyway.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+import apsw
+
+from chrysalis_memory.backends.base import Term
+from chrysalis_memory.backends.sqlite.database import Database
+
+_SPLITTER = "porter", ("unicode61", "remove_diacritics", "2")
+
+# Thai, Burmese, Khmer, Hangul's letters, kana, Han, Hangul.
+_UNSPACED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u2e80-\u9fff\ua960-\ua97f"
+    "\uac00-\ud7ff\uf900-\ufaff\uff66-\uffdc\U0001b000-\U0001b16f\U00020000-\U0003ffff]+"
+)
+_CAMEL = re.compile(r"\b\w*?[a-z][A-Z]\w*")
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+
+class Tokenizer:
+    """Makes tokens, by the tokenizer of one connection."""
+
+    def __init__(self, connection: Database) -> None:
+        self._splitter = connection.fts5_tokenizer(_SPLITTER[0], list(_SPLITTER[1]))
+
+    def of_memory(self, text: str) -> list[str]:
+        """Return the tokens of a memory's text, in order, and then those of its names' parts."""
+        tokens = self._split(text)
+        if not text.isascii() and _UNSPACED.search(text):
+            tokens = [piece for token in tokens for piece in _pieces(token, whole=True)]
+        for match in _CAMEL.finditer(text):
+            tokens += self._split(_HUMP.sub(" ", match[0]))
+        return tokens
+
+    def term(self, word: str) -> Term:
+        """Return what to look for, for a word of a query.
+
+        What the index splits is looked for in a row. ``*`` at the end stands for any ending; a
+        single character of a script without spaces stands for any that begin with it.
+        """
+        tokens = self._split(word)
+        prefix = word.endswith("*") and bool(tokens)
+        if not word.isascii() and _UNSPACED.search(word):
+            prefix = prefix or (len(tokens) == 1 and _UNSPACED.fullmatch(tokens[0][-1:]) is not None
+                                and len(tokens[0]) == 1)  # fmt: skip
+            tokens = [piece for token in tokens for piece in _pieces(token, whole=False)]
+        return Term(tuple(tokens), prefix)
+
+    def _split(self, text: str) -> list[str]:
+        return self._splitter(
+            text.encode(),
+            apsw.FTS5_TOKENIZE_DOCUMENT,
+            None,
+            include_offsets=False,
+            include_colocated=False,
+        )
+
+
+def _pieces(token: str, *, whole: bool) -> Iterable[str]:
+    """Cut what is written without spaces into pairs of characters.
+
+    A ``whole`` text ends with its last character alone, so that each begins a piece and can be
+    found by itself.
+    """
+    at = 0
+    for match in _UNSPACED.finditer(token):
+        if at < match.start():
+            yield token[at : match.start()]
+        run = match[0]
+        yield from (run[i : i + 2] for i in range(len(run) - 1))
+        if whole or len(run) == 1:
+            yield run[-1]
+        at = match.end()
+    if at < len(token):
+        yield token[at:]
+
+
+def joined(tokens: Sequence[str]) -> str:
+    """Join tokens so that counting one, or some in a row, in the text counts nothing else."""
+    return "".join([f" {token} " for token in tokens])
+
+
+def pattern(term: Term) -> str:
+    """Return what to count in joined tokens."""
+    return joined(term.tokens)[: -1 if term.prefix else None]
+
+
+def match(term: Term) -> str:
+    """Return the FTS5 query for a term; a quoted string is never syntax."""
+    return '"' + " ".join(term.tokens) + ('" *' if term.prefix else '"')
