@@ -80,7 +80,7 @@ def ours(storage: MemoryStorage, accuracy: Any, query: Query = EVERYTHING) -> Se
         found = storage.read(
             lambda session: session.nearest(space, vector, 10, query, accuracy=accuracy)
         )
-        return [number - 1 for number, _ in found]
+        return [number - 1 for number, _ in found.pairs]
 
     return search
 

@@ -242,8 +242,9 @@ class AgentMemory:
                 only, which needs no embedder. ``min_score`` leaves out what scores lower.
                 ``weights``: how each part counts. ``rerank="late"`` compares token by token, if the
                 memory was opened with ``late_interaction=True``. ``diversity``, 0 to 1, prefers
-                memories unlike each other. ``context``: give each with up to so many memories on
-                either side in its episode. And the fields of :class:`Filter`; all must hold.
+                memories unlike each other. ``context``: how many memories on either side in its
+                episode come with each. ``accuracy`` of the vector search in a large memory:
+                ``"fast"``, ``"balanced"``, ``"exact"``. And the fields of :class:`Filter`.
 
         Raises:
             InvalidValue: an empty query, a ``k``, an option or a condition that is refused.
@@ -310,10 +311,11 @@ class AgentMemory:
         running = self._open
         return await running.in_thread(lambda: running.storage.count(wanted))
 
-    async def statistics(self) -> StoreStatistics:
-        """Return what the file holds."""
+    async def statistics(self, *, measure_index: bool = False) -> StoreStatistics:
+        """Return what the file holds; see :meth:`MemoryStorage.statistics`."""
         running = await self._settled()
-        return await running.in_thread(running.storage.statistics)
+        read = running.storage.statistics
+        return await running.in_thread(lambda: read(measure_index=measure_index))
 
     # Moving
 

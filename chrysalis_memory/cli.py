@@ -192,7 +192,7 @@ def stats(options: Options) -> None:
     """Show what the memory holds."""
 
     async def work(memory: AgentMemory) -> dict[str, Any]:
-        held = await memory.statistics()
+        held = await memory.statistics(measure_index=True)
         space = held.space
         return {
             "agent": memory.agent_id,
@@ -202,6 +202,7 @@ def stats(options: Options) -> None:
             "embedder": None if space is None else space.fingerprint,
             "dimension": None if space is None else space.dimension,
             "pending": held.pending,
+            "index_recall_at_10": held.index_recall,
             "size_bytes": held.size_bytes,
             "tags": dict(held.tags),
         }

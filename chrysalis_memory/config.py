@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from chrysalis_memory import codec, wire
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
+from chrysalis_memory.storage import Accuracy
 
 _PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)")
@@ -39,8 +40,15 @@ class AgentMemoryConfig(BaseSettings):
     """Whether a returned write survives a power cut (``FULL``)."""
     weights: Weights = Weights()
     """How recall weighs what it finds."""
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 50
-    """How many candidates each index gives to recall, at least; never fewer than ``2 · k``."""
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 30
+    """How many candidates each index gives to recall, at least; never fewer than ``2 · k``, and 50
+    where they are ranked again."""
+    accuracy: Accuracy = "balanced"
+    """How many of the nearest vectors recall finds where a space is large: ``"fast"``,
+    ``"balanced"`` or ``"exact"``."""
+    index_ram_bytes: Annotated[int, Field(ge=0)] = 256 << 20
+    """RAM for the vector index, 4.8 MB per 100,000 vectors of 384 dimensions. A larger index is
+    read from the file at every search."""
     common_name_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """A name in more than this share of memories is left out of the query's vector."""
     late_interaction: bool = False

@@ -123,7 +123,7 @@ def _alike(session: Session, page: Sequence[int], query: Query, threshold: float
     for number in page:
         vector = session.vector(space, number)
         if vector is not None:
-            near = session.nearest(space, vector, _NEAREST + 1, query)
+            near = session.nearest(space, vector, _NEAREST + 1, query).pairs
             pairs += [(number, n, cosine) for n, cosine in near if n != number]
     return [pair for pair in pairs if pair[2] >= threshold]
 

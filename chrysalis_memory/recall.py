@@ -112,6 +112,8 @@ class Explanation:
         age_days: Days since it was last changed.
         weights: The weights used.
         score: What :meth:`recompute` gives.
+        searched: How the vector index was searched: ``"exact"`` or ``"approximate"``, and how many
+            vectors were compared in full; ``None`` where it was not.
     """
 
     similarity: float | None
@@ -127,6 +129,7 @@ class Explanation:
     age_days: float
     weights: Weights
     score: float
+    searched: str | None = None
 
     @property
     def meaning(self) -> float:
@@ -172,7 +175,7 @@ class Explanation:
                          "access_count", "age_days")
         }  # fmt: skip
         effects = ("importance_effect", "confidence_effect", "access_effect", "recency_effect")
-        return parts | {name: getattr(self, name) for name in (*effects, "factor")}
+        return parts | {name: getattr(self, name) for name in (*effects, "factor", "searched")}
 
     def __str__(self) -> str:
         meaning = "no vector" if self.similarity is None else f"similarity {self.similarity:.3f}"
@@ -229,6 +232,7 @@ def rank(
     k: int,
     full_bm25: float = 0.0,
     min_score: float | None = None,
+    searched: str | None = None,
 ) -> list[tuple[Candidate, Explanation]]:
     """Return the best ``k`` candidates with their explanations, best first, ties by id.
 
@@ -239,12 +243,13 @@ def rank(
         k: How many.
         full_bm25: The BM25 from which words count in full, unless a candidate has more.
         min_score: Leave out what scores lower.
+        searched: How the vector index was searched, for the explanations.
     """
     full = full_match(candidates, weights, full_bm25)
     scored = [(_score(c, full, weights, now_us), c) for c in candidates]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return [
-        (candidate, explain(candidate, full, weights, now_us))
+        (candidate, explain(candidate, full, weights, now_us, searched))
         for score, candidate in scored[:k]
         if min_score is None or score >= min_score
     ]
@@ -255,7 +260,13 @@ def full_match(candidates: Sequence[Candidate], weights: Weights, full_bm25: flo
     return max([full_bm25, *(_words(candidate, weights) for candidate in candidates)])
 
 
-def explain(candidate: Candidate, full_bm25: float, weights: Weights, now_us: int) -> Explanation:
+def explain(
+    candidate: Candidate,
+    full_bm25: float,
+    weights: Weights,
+    now_us: int,
+    searched: str | None = None,
+) -> Explanation:
     """Score one candidate and say how.
 
     Args:
@@ -263,6 +274,7 @@ def explain(candidate: Candidate, full_bm25: float, weights: Weights, now_us: in
         full_bm25: The BM25 from which words count in full; no candidate has more.
         weights: How much each part counts.
         now_us: The moment ages are counted from, in microseconds since 1970.
+        searched: How the vector index was searched.
     """
     similarity, around, keyword, late = _normalised(candidate, full_bm25, weights)
     return Explanation(
@@ -279,6 +291,7 @@ def explain(candidate: Candidate, full_bm25: float, weights: Weights, now_us: in
         age_days=_age_days(candidate, now_us),
         weights=weights,
         score=_score(candidate, full_bm25, weights, now_us),
+        searched=searched,
     )
 
 

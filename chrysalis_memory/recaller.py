@@ -4,7 +4,7 @@ import logging
 import warnings
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
 from chrysalis_memory import query_text, recall, rerank, search, verdict, wire
 from chrysalis_memory.codec import shown
@@ -16,13 +16,15 @@ from chrysalis_memory.query import Conditions, Filter, Query
 from chrysalis_memory.recall import Explanation, Recollection, Weights
 from chrysalis_memory.rerank import TokenVectors
 from chrysalis_memory.search import Candidate, Found, SearchRequest
-from chrysalis_memory.storage import MemoryStorage, Session, Space
+from chrysalis_memory.storage import Accuracy, MemoryStorage, Session, Space
 from chrysalis_memory.verdict import Verdict
 from embedders.errors import EmbedderUnavailable
 
 T = TypeVar("T")
 Mode = Literal["hybrid", "semantic", "keyword"]
 K_MAX = 1000
+# Choosing among more, late interaction gains next to nothing on conversations.
+_RERANKED = 50
 CONTEXT_MAX = 100
 
 Ranked = list[tuple[Candidate, Explanation]]
@@ -47,6 +49,7 @@ class RecallOptions(Conditions, total=False):
     rerank: Literal["late"] | None
     diversity: float
     context: int
+    accuracy: Accuracy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class Ask:
     context: int
     wanted: Filter
     depth: int
+    accuracy: Accuracy
 
     @classmethod
     def of(cls, config: AgentMemoryConfig, k: int, options: RecallOptions) -> "Ask":
@@ -74,6 +78,7 @@ class Ask:
         mode, weights = given.pop("mode", "hybrid"), given.pop("weights", None)
         min_score, how = given.pop("min_score", None), given.pop("rerank", None)
         diversity, context = given.pop("diversity", 0.0), given.pop("context", 0)
+        accuracy = given.pop("accuracy", config.accuracy)
         if wire.check_limit(k, what="k") > K_MAX:
             raise InvalidValue(f"k is at most {K_MAX}, got {k}")
         if mode not in ("hybrid", "semantic", "keyword"):
@@ -82,6 +87,9 @@ class Ask:
             raise InvalidValue(f"weights must be Weights(...), got {shown(weights)}")
         if min_score is not None:
             wire.check_number(min_score, what="min_score")
+        if accuracy not in get_args(Accuracy):
+            names = ", ".join(map(repr, get_args(Accuracy)))
+            raise InvalidValue(f"accuracy is one of {names}; got {shown(accuracy)}")
         if how not in (None, "late"):
             raise InvalidValue(f"rerank is 'late' or None, got {shown(how)}")
         if how == "late" and not config.late_interaction:
@@ -95,7 +103,8 @@ class Ask:
             raise InvalidValue(f"context is at most {CONTEXT_MAX}, got {context}")
         return cls(
             k, mode, min_score, weights or config.weights, how == "late" and mode != "keyword",
-            diversity, context, Filter.of(**given), max(config.candidates, 2 * k),
+            diversity, context, Filter.of(**given),
+            max(config.candidates, 2 * k, _RERANKED if how or diversity else 0), accuracy,
         )  # fmt: skip
 
 
@@ -171,6 +180,7 @@ class Recaller:
                     words=[] if ask.mode == "semantic" else query_text.words(text),
                     query=query,
                     depth=ask.depth,
+                    accuracy=ask.accuracy,
                     neighbours=ask.weights.neighbours > 0,
                 ),
                 of_tokens,
@@ -258,6 +268,7 @@ class Recaller:
             k=ask.k if ask.diversity == 0 else ask.depth,
             full_bm25=full,
             min_score=ask.min_score,
+            searched=found.searched,
         )
         if ask.diversity == 0 or space is None:
             return ranked[: ask.k]

@@ -89,6 +89,7 @@ class ExplanationRecord(BaseModel):
     access_effect: float
     recency_effect: float
     factor: float
+    searched: str | None
 
 
 class RecalledRecord(MemoryRecord):

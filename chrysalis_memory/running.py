@@ -107,6 +107,7 @@ class Running:
             agent_id,
             timeout_seconds=self._config.timeout_seconds,
             synchronous=self._config.synchronous,
+            index_ram_bytes=self._config.index_ram_bytes,
         )
 
     async def close(self) -> None:

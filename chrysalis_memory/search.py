@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from chrysalis_memory.backends.base import Neighbours, Session, Space, WeightedTerm
+from chrysalis_memory.backends.base import Accuracy, Neighbours, Session, Space, WeightedTerm
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.query import Query
@@ -43,6 +43,8 @@ class Found(NamedTuple):
     """The BM25 from which words count in full: that of 1.5 words which no other memory holds."""
     neighbours: Mapping[int, Neighbours]
     """Who stands before and after the candidates that belong to an episode."""
+    searched: str | None
+    """How the vector index was searched; ``None`` where it was not."""
 
 
 class SearchRequest(NamedTuple):
@@ -55,6 +57,8 @@ class SearchRequest(NamedTuple):
     query: Query
     depth: int
     """How many candidates each index gives."""
+    accuracy: Accuracy = "balanced"
+    """How many of the nearest the vector index is to find."""
     neighbours: bool = True
     """Whether memories of one episode lend each other evidence."""
     also: Sequence[int] = ()
@@ -70,9 +74,14 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         EmbeddingSpaceMismatch: the query's vector is of another space.
     """
     nearest: dict[int, float] = {}
+    searched: str | None = None
     if request.vector is not None and space is not None:
         check_space(space, request.fingerprint)
-        nearest = dict(session.nearest(space, request.vector, request.depth, request.query))
+        found = session.nearest(
+            space, request.vector, request.depth, request.query, accuracy=request.accuracy
+        )
+        nearest = dict(found.pairs)
+        searched = f"{'exact' if found.exact else 'approximate'}, {found.compared:,} compared"
     terms = weigh(session, request.words)
     # What has no vector can be found by its words only.
     thorough = space is None or not nearest or bool(session.pending(space, limit=1))
@@ -92,6 +101,7 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         evidence.candidates(numbers, neighbours),
         full_bm25(session.document_count()),
         neighbours,
+        searched,
     )
 
 

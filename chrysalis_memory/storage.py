@@ -6,10 +6,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import Backend, Pending, Session, Space, StoredMemory
+from chrysalis_memory.backends.base import (
+    Accuracy,
+    Backend,
+    Pending,
+    Session,
+    Space,
+    StoredMemory,
+)
 from chrysalis_memory.backends.sqlite import SQLiteBackend
 from chrysalis_memory.collection import MemoryCollection
 from chrysalis_memory.crdt.clock import HybridLogicalClock
@@ -17,10 +24,11 @@ from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
 from chrysalis_memory.query import Filter, Order, Query
-from chrysalis_memory.search import active_space
+from chrysalis_memory.statistics import StoreStatistics, gather
 from chrysalis_memory.transaction import Transaction, document_of
 
 __all__ = [
+    "Accuracy",
     "MemoryStorage",
     "Pending",
     "Session",
@@ -33,19 +41,6 @@ Synchronous = Literal["FULL", "NORMAL"]
 
 _PAGE = 1000
 _ANY = Filter()
-
-
-class StoreStatistics(NamedTuple):
-    """What a store holds."""
-
-    memories: int
-    tags: list[tuple[str, int]]
-    """Tags with the number of memories that carry them, most frequent first."""
-    space: Space | None
-    pending: int
-    """Memories that wait for their vector."""
-    size_bytes: int
-    replica: str
 
 
 class MemoryStorage:
@@ -62,6 +57,8 @@ class MemoryStorage:
         synchronous: ``"FULL"``: a returned write survives a power cut. ``"NORMAL"``: the last ones
             may be lost in a power cut, never the file's integrity.
         clock: Gives the stamps.
+        index_ram_bytes: The most RAM for the vector index of a space, 256 MiB by default: five
+            million vectors of 384 dimensions. A larger one is read from the file at every search.
 
     Raises:
         InvalidValue: a path or an option that is not acceptable.
@@ -83,6 +80,7 @@ class MemoryStorage:
         timeout_seconds: float = 5.0,
         synchronous: Synchronous = "FULL",
         clock: HybridLogicalClock | None = None,
+        index_ram_bytes: int | None = None,
     ) -> None:
         self.instance = wire.check_name(instance, what="instance")
         if synchronous not in ("FULL", "NORMAL"):
@@ -93,7 +91,10 @@ class MemoryStorage:
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self.path = self._file(path)
         self._backend: Backend = SQLiteBackend(
-            self.path, timeout_seconds=timeout_seconds, synchronous=synchronous
+            self.path,
+            timeout_seconds=timeout_seconds,
+            synchronous=synchronous,
+            index_ram_bytes=index_ram_bytes,
         )
         self.replica = self._replica()
 
@@ -272,22 +273,15 @@ class MemoryStorage:
             collection.merge_memory(document)
         return collection
 
-    def statistics(self) -> StoreStatistics:
-        """Return what the store holds."""
+    def statistics(self, *, measure_index: bool = False) -> StoreStatistics:
+        """Return what the store holds.
+
+        Args:
+            measure_index: Whether to measure how much the vector index finds of what it should,
+                which reads every vector 20 times.
+        """
         query = self.query(Filter(include_archived=True, include_expired=True))
-
-        def work(session: Session) -> StoreStatistics:
-            space = active_space(session)
-            return StoreStatistics(
-                memories=session.count(query),
-                tags=session.tag_counts(query),
-                space=space,
-                pending=0 if space is None else session.pending_count(space),
-                size_bytes=session.size_bytes(),
-                replica=self.replica,
-            )
-
-        return self.read(work)
+        return self.read(lambda s: gather(s, query, self.replica, measure=measure_index))
 
     def document(self, stored: StoredMemory) -> MemoryDocument:
         """Return a handle on what a session has loaded."""

@@ -99,6 +99,17 @@ class Neighbours(NamedTuple):
     after: int | None
 
 
+class Nearest(NamedTuple):
+    """What a vector search found, and how."""
+
+    pairs: list[tuple[int, float]]
+    """Each as ``(number, cosine)``, nearest first."""
+    exact: bool
+    """Whether these are the nearest for certain."""
+    compared: int
+    """How many vectors were compared in full."""
+
+
 class Priors(NamedTuple):
     """What recall weighs a candidate by, apart from its relevance."""
 
@@ -209,6 +220,10 @@ class Session(Protocol):
         """Store the vector of a memory, unless its text has changed since; tell whether it did."""
         ...
 
+    def sample(self, space: Space, count: int) -> list[int]:
+        """Return the numbers of up to ``count`` memories with a vector, spread evenly."""
+        ...
+
     def vector(self, space: Space, number: int) -> Vector | None:
         """Return the stored vector of a memory."""
         ...
@@ -221,11 +236,11 @@ class Session(Protocol):
         query: Query,
         *,
         accuracy: Accuracy = "balanced",
-    ) -> list[tuple[int, float]]:
+    ) -> Nearest:
         """Return the ``k`` nearest matching memories and all that tie with the last.
 
-        Each as ``(number, cosine)``, nearest first. Always ``k`` where so many match; in a large
-        space that they are the very nearest is certain only of ``"exact"``.
+        Always ``k`` where so many match; in a large space that they are the very nearest is
+        certain only of ``"exact"``, and of a filter that few memories pass.
         """
         ...
 

@@ -220,7 +220,7 @@ def test_a_forgotten_memory_leaves_no_row_in_any_index(
     assert set(backend.derived_rows(storage, number).values()) == {0}
     assert storage.read(lambda s: s.best_by_words([SECRET], EVERYTHING, limit=5)) == []
     assert storage.read(lambda s: s.document_frequencies([SECRET.term])) == [0]
-    assert storage.read(lambda s: s.nearest(space, vector, 5, EVERYTHING)) == []
+    assert storage.read(lambda s: s.nearest(space, vector, 5, EVERYTHING)).pairs == []
     assert storage.read(lambda s: s.pending_count(space)) == 0
 
 
@@ -239,7 +239,7 @@ def embed(storage: MemoryStorage, space: Any, number: int, text: str, vector: An
 
 def nearest(storage: MemoryStorage, space: Any, k: int, **conditions: Any) -> list[int]:
     query = Query(Filter.of(**conditions), NOW_US)
-    return [n for n, _ in storage.read(lambda s: s.nearest(space, unit(1), k, query))]
+    return [n for n, _ in storage.read(lambda s: s.nearest(space, unit(1), k, query)).pairs]
 
 
 @pytest.fixture
@@ -257,7 +257,7 @@ def test_a_vector_is_kept_and_replaced(storage: MemoryStorage, space: Any) -> No
     assert embed(storage, space, number, "text", unit(1))
     assert embed(storage, space, number, "text", unit(3, 4))
     assert storage.read(lambda s: s.vector(space, number)).tolist() == unit(3, 4).tolist()
-    found = storage.read(lambda s: s.nearest(space, unit(1), 5, EVERYTHING))
+    found = storage.read(lambda s: s.nearest(space, unit(1), 5, EVERYTHING)).pairs
     assert found == [(number, pytest.approx(0.6, abs=1e-6))]
     similar = storage.read(lambda s: s.similarities(space, unit(1), [number, 12_345]))
     assert similar == {number: pytest.approx(0.6, abs=1e-6)}

@@ -149,6 +149,7 @@ class Player:
         """Open a snapshot that later steps must not change the answers of."""
         session = self.storage._backend._borrow()
         session.connection.execute("BEGIN")
+        session.begin()
         session.spaces()
         self.held.append((session, [self.storage, vector_of(text), answers(session)]))
 
@@ -187,7 +188,7 @@ def check(session: Any, vector: np.ndarray) -> None:
         matching = [row.number for row in session.select(query, "created", None)]
         true = sorted(session.similarities(space, vector, matching).items(), key=lambda p: -p[1])
         for k in (1, 4, 50):
-            found = session.nearest(space, vector, k, query)
+            found = session.nearest(space, vector, k, query).pairs
             last = true[min(k, len(true)) - 1][1] if true else 0.0
             assert dict(found) == {n: cosine for n, cosine in true if cosine >= last}
             assert [cosine for _, cosine in found] == sorted(

@@ -50,7 +50,7 @@ def filled(
 def nearest(
     store: MemoryStorage, vector: np.ndarray, k: int, query: Query = EVERYTHING, **options: Any
 ) -> list[tuple[int, float]]:
-    return store.read(lambda s: s.nearest(active_space(s), vector, k, query, **options))
+    return store.read(lambda s: s.nearest(active_space(s), vector, k, query, **options)).pairs
 
 
 def best(vectors: np.ndarray, vector: np.ndarray, k: int, step: int = 1) -> list[int]:
@@ -149,7 +149,7 @@ def test_a_transaction_sees_its_own_vectors_and_nobody_else_does_when_it_fails(
         document = transaction.new_document("new", "new text", None)
         transaction.put(document, Embedding(-vectors[0], "model", "new text"))
         session = transaction.session
-        found = session.nearest(active_space(session), -vectors[0], 1, EVERYTHING)
+        found = session.nearest(active_space(session), -vectors[0], 1, EVERYTHING).pairs
         seen.append(found[0][1])
         raise RuntimeError("after the search")
 
@@ -164,11 +164,11 @@ def test_an_old_snapshot_finds_what_was_forgotten_since_and_nothing_newer(
 ) -> None:
     def look(session: Any) -> tuple[list[Any], list[Any]]:
         space = active_space(session)
-        before = session.nearest(space, vectors[42], 5, EVERYTHING)
+        before = session.nearest(space, vectors[42], 5, EVERYTHING).pairs
         filled.forget("m42")
         filled.put(MemoryDocument(id="new", content="new"), Embedding(vectors[42], "model", "new"))
         later.append(nearest(filled, vectors[42], 5))  # the cache goes on to the later state
-        return before, session.nearest(space, vectors[42], 5, EVERYTHING)
+        return before, session.nearest(space, vectors[42], 5, EVERYTHING).pairs
 
     later: list[Any] = []
     before, again = filled.read(look)
@@ -235,7 +235,7 @@ def test_searches_beside_a_writer_see_exactly_what_their_snapshot_holds(
 
     def look(session: Any) -> None:
         space = active_space(session)
-        found = session.nearest(space, vectors[3], COUNT * 2, EVERYTHING)
+        found = session.nearest(space, vectors[3], COUNT * 2, EVERYTHING).pairs
         held = session.connection.execute("SELECT memory FROM vector_1").fetchall()
         if {number for number, _ in found} != {number for (number,) in held}:
             failures.append("a search differs from its snapshot")

@@ -25,6 +25,7 @@ class SQLiteBackend:
         path: The database file; missing folders are created.
         timeout_seconds: How long a write waits for another process.
         synchronous: ``FULL`` (a returned write survives a power cut) or ``NORMAL``.
+        index_ram_bytes: The most RAM that the codes of a space may take.
 
     Raises:
         NotADatabase: a directory, another application's file, or a damaged one.
@@ -32,12 +33,17 @@ class SQLiteBackend:
     """
 
     def __init__(
-        self, path: Path, *, timeout_seconds: float = 5.0, synchronous: str = "FULL"
+        self,
+        path: Path,
+        *,
+        timeout_seconds: float = 5.0,
+        synchronous: str = "FULL",
+        index_ram_bytes: int | None = None,
     ) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
-        self._caches = Caches()
+        self._caches = Caches(index_ram_bytes)
         self._idle: list[SQLiteSession] = []
         self._lock = threading.Lock()
         self._closed = False

@@ -252,16 +252,19 @@ class CodeRanking:
         return numbers[distances <= self._limit(histogram, n)]
 
     def refined(self, numbers: Numbers, vector: Vector, n: int) -> Numbers:
-        """Return the ``n`` best of some numbers by the query's components, and all that tie.
+        """Return the ``n`` best of some numbers by the query's components, best first, and ties.
 
         Without codes in RAM, where every segment would be read again, they are returned as given.
         """
-        if len(numbers) <= n or not self._segments:
+        if not self._segments:
             return numbers
         numbers = np.sort(numbers)
         parts = [segment.codes(numbers) for segment in self._segments]
         scores = by_component(np.concatenate(parts), vector)
-        return numbers[scores >= np.partition(scores, -n)[-n]]
+        if len(numbers) > n:
+            best = scores >= np.partition(scores, -n)[-n]
+            numbers, scores = numbers[best], scores[best]
+        return numbers[np.argsort(-scores, kind="stable")]
 
     def _numbers(self, places: Numbers) -> Numbers:
         return (self._chunks[places >> CHUNK_BITS] << CHUNK_BITS) | (places & (CHUNK - 1))

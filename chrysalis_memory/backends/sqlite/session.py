@@ -8,6 +8,7 @@ from chrysalis_memory import codec
 from chrysalis_memory.backends.base import (
     Accuracy,
     MemoryRow,
+    Nearest,
     Pending,
     Priors,
     SavedRow,
@@ -329,6 +330,10 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
         self._mark_pending(space, number, waits=False)
         return True
 
+    def sample(self, space: Space, count: int) -> list[int]:
+        """See :meth:`Session.sample`."""
+        return self._vectors(space).sample(count)
+
     def vector(self, space: Space, number: int) -> Vector | None:
         """See :meth:`Session.vector`."""
         return self._vectors(space).vector(number)
@@ -341,7 +346,7 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
         query: Query,
         *,
         accuracy: Accuracy = "balanced",
-    ) -> list[tuple[int, float]]:
+    ) -> Nearest:
         """See :meth:`Session.nearest`."""
         return self._vectors(space).nearest(vector, k, self._condition(query), accuracy)
 
