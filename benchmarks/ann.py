@@ -179,10 +179,19 @@ def writes(storage: MemoryStorage, path: Path, vectors: np.ndarray, rounds: int)
 
     def put(number: int, vector: np.ndarray) -> None:
         digest = text_hash(f"text {number}")
-        storage.submit(lambda t: index(t.session).put(number, digest, vector)).result()
+
+        def work(transaction: Any) -> None:
+            index(transaction.session).put(number, digest, vector)
+            index(transaction.session).put_codes({number: vector})
+
+        storage.submit(work).result()
 
     def delete(number: int) -> None:
-        storage.submit(lambda t: index(t.session).delete(number)).result()
+        def work(transaction: Any) -> None:
+            if index(transaction.session).delete(number):
+                index(transaction.session).put_codes({number: None})
+
+        storage.submit(work).result()
 
     def bare_put(number: int, vector: np.ndarray) -> None:
         with bare:

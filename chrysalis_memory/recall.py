@@ -16,7 +16,7 @@
 The priors multiply relevance and are small, so a memory that matches nothing is never lifted.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -246,7 +246,8 @@ def rank(
         searched: How the vector index was searched, for the explanations.
     """
     full = full_match(candidates, weights, full_bm25)
-    scored = [(_score(c, full, weights, now_us), c) for c in candidates]
+    score_of = _scorer(full, weights, now_us)
+    scored = [(score_of(candidate), candidate) for candidate in candidates]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return [
         (candidate, explain(candidate, full, weights, now_us, searched))
@@ -290,7 +291,7 @@ def explain(
         access_count=candidate.access_count,
         age_days=_age_days(candidate, now_us),
         weights=weights,
-        score=_score(candidate, full_bm25, weights, now_us),
+        score=_scorer(full_bm25, weights, now_us)(candidate),
         searched=searched,
     )
 
@@ -366,14 +367,30 @@ def _age_days(candidate: Candidate, now_us: int) -> float:
     return max(0, now_us - candidate.updated_at) / _DAY_US
 
 
-def _score(candidate: Candidate, full_bm25: float, weights: Weights, now_us: int) -> float:
-    # The arithmetic of Explanation.factor, in its order, for the many that are not explained.
-    similarity, around, keyword, late = _normalised(candidate, full_bm25, weights)
-    uses = candidate.access_count
-    effects = weights.importance * (2 * candidate.importance - 1) + weights.confidence * (
-        2 * candidate.confidence - 1
-    )
-    access = weights.access * uses / (uses + _ACCESS_HALF)
-    recency = weights.recency * 2.0 ** (-_age_days(candidate, now_us) / weights.half_life_days)
-    relevance = _relevance(_meaning(similarity, around, weights), keyword, late, weights)
-    return relevance * (1 + effects + access + recency)
+def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candidate], float]:
+    """Return what scores one candidate: the arithmetic of :class:`Explanation`, in its order.
+
+    Written out, for the many that are scored and not explained.
+    """
+    for_keyword, for_late, for_access = weights.keyword, weights.late, weights.access
+    for_importance, for_confidence = weights.importance, weights.confidence
+    for_recency, half_life = weights.recency, weights.half_life_days
+    lent, passed_on = weights.neighbours, weights.passed_on
+
+    def score(candidate: Candidate) -> float:
+        (_, _, similarity, bm25, importance, confidence, uses, updated_at, around, before,
+         late) = candidate  # fmt: skip
+        meaning = max(0.0, round(similarity, _DIGITS)) if similarity else 0.0
+        if around is not None:
+            meaning = (1 - lent) * meaning + lent * round(around, _DIGITS)
+        words = bm25 + passed_on * before
+        keyword = round(words / full_bm25, _DIGITS) if full_bm25 > 0 else 0.0
+        relevance = meaning + for_keyword * keyword
+        if late is not None:
+            relevance += for_late * round(max(0.0, late), _DIGITS)
+        age_days = max(0, now_us - updated_at) / _DAY_US
+        effects = for_importance * (2 * importance - 1) + for_confidence * (2 * confidence - 1)
+        access = for_access * uses / (uses + _ACCESS_HALF)
+        return relevance * (1 + effects + access + for_recency * 2.0 ** (-age_days / half_life))
+
+    return score

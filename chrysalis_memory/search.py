@@ -83,9 +83,8 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         nearest = dict(found.pairs)
         searched = f"{'exact' if found.exact else 'approximate'}, {found.compared:,} compared"
     terms = weigh(session, request.words)
-    # What has no vector can be found by its words only.
-    thorough = space is None or not nearest or bool(session.pending(space, limit=1))
-    best = dict(session.best_by_words(terms, request.query, limit=request.depth, thorough=thorough))
+    alone = not nearest
+    best = dict(session.best_by_words(terms, request.query, limit=request.depth, alone=alone))
     numbers = list(dict.fromkeys([*nearest, *best, *request.also]))
     neighbours: dict[int, Neighbours] = {}
     if request.neighbours:

@@ -7,7 +7,14 @@ from typing import NamedTuple, cast
 
 from chrysalis_memory import state as states
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import MemoryRow, SavedRow, Session, Space, StoredMemory
+from chrysalis_memory.backends.base import (
+    MadeVector,
+    MemoryRow,
+    SavedRow,
+    Session,
+    Space,
+    StoredMemory,
+)
 from chrysalis_memory.codec import digest
 from chrysalis_memory.crdt import counts, orset
 from chrysalis_memory.crdt.clock import HybridLogicalClock
@@ -93,10 +100,11 @@ class Transaction:
         known = self._known(document.id)
         if known is not None and not known.state.alive and document.state.life < known.state.life:
             raise MemoryForgotten(document.id)
-        self.merge(document)
+        made = None if embedding is None else self._made(embedding)
+        self._merge(document, made)
         number, state = cast("_Known", self._known(document.id))
-        if embedding is not None:
-            self._save_embedding(number, embedding)
+        if made is not None and known is not None and known.state.content == state.content:
+            self.session.save_vector(made.space, number, made.text_hash, made.vector)
         return self._handle(document.id, state)
 
     def merge(self, document: MemoryDocument) -> bool:
@@ -104,6 +112,9 @@ class Transaction:
 
         An old copy of a forgotten memory changes nothing, and state already known writes nothing.
         """
+        return self._merge(document, None)
+
+    def _merge(self, document: MemoryDocument, made: MadeVector | None) -> bool:
         known = self._known(document.id)
         if known is None:
             joined, number = document.state, -1
@@ -117,7 +128,8 @@ class Transaction:
         if before is None or _without_access(joined) != _without_access(before):
             saved = None if known is None else _saved_row(known, joined)
             same = frozenset[str]() if saved is None else saved.same
-            number = self.session.save(row_of(document.id, joined, updated_at, same), saved)
+            row = row_of(document.id, joined, updated_at, same)
+            number = self.session.save(row, saved, made)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
@@ -141,7 +153,7 @@ class Transaction:
                 self.session.save_access(known.number, {replica: total})
         self._last = None
 
-    def _save_embedding(self, number: int, embedding: Embedding) -> None:
+    def _made(self, embedding: Embedding) -> MadeVector:
         space = self.space(embedding.model)
         if space is None:
             check_space(next(iter(self.session.spaces()), None), embedding.model)
@@ -153,7 +165,7 @@ class Transaction:
                 f"{space.fingerprint!r} of dimension {space.dimension}; "
                 "use the embedder that made it"
             )
-        self.session.save_vector(space, number, embedding.text_hash, embedding.vector)
+        return MadeVector(space, embedding.text_hash, embedding.vector)
 
     def space(self, fingerprint: str) -> Space | None:
         """Return the embedding space with this fingerprint."""

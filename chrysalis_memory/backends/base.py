@@ -82,6 +82,15 @@ class Term(NamedTuple):
     """Whether the last token may go on."""
 
 
+class MadeVector(NamedTuple):
+    """A vector that was made of a text."""
+
+    space: Space
+    text_hash: bytes
+    vector: Vector
+    """Unit vector, float32 of shape ``(dimension,)``."""
+
+
 class WeightedTerm(NamedTuple):
     """A term of a query, and what it is worth."""
 
@@ -164,12 +173,12 @@ class Session(Protocol):
         """Return the tags of matching memories with their counts, most frequent first."""
         ...
 
-    def save(self, row: MemoryRow, saved: SavedRow | None) -> int:
+    def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
         """Insert a memory, or replace ``saved``, with its derived rows; return its number.
 
         Raises the change number. Access rows of an earlier life and vectors of a forgotten memory
-        are removed; the vector of a memory whose text changed is replaced by one already known of
-        that text, or removed and the memory marked pending.
+        are removed; the vector of a memory whose text changed is replaced by ``made`` or by one
+        already known of that text, or removed and the memory marked pending.
         """
         ...
 
@@ -266,19 +275,19 @@ class Session(Protocol):
         ...
 
     def best_by_words(
-        self, terms: Sequence[WeightedTerm], query: Query, *, limit: int, thorough: bool = True
+        self, terms: Sequence[WeightedTerm], query: Query, *, limit: int, alone: bool = True
     ) -> list[tuple[int, float]]:
         """Return the ``limit`` matching memories that hold the terms best.
 
-        Each as ``(number, BM25)``, best first, ties by id. In a large store, terms that very many
-        memories hold do not bring in memories that hold none of the rarer ones.
+        Each as ``(number, BM25)``, best first, ties by id.
 
         Args:
             terms: Any of them.
             query: What the memories must match.
             limit: How many at most.
-            thorough: Whether to return ``limit`` of them wherever there are so many that match,
-                whatever it costs; with a filter that is always so.
+            alone: Whether nothing else looks for candidates. Otherwise terms that very many
+                memories of a large store hold bring none in, unless the query has a filter or a
+                memory still waits for its vector.
         """
         ...
 

@@ -125,6 +125,7 @@ class Player:
                 "SELECT number FROM memory LIMIT 3"
             ).fetchall():
                 index.put(stored, b"", vector_of(text + number))
+                index.put_codes({stored: vector_of(text + number)})
             raise RuntimeError("after the write")
 
         with pytest.raises(RuntimeError):

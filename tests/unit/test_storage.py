@@ -297,7 +297,7 @@ def test_a_file_opened_again_holds_everything(open_store: Open) -> None:
 
 def storage_statistics(storage: MemoryStorage) -> tuple[Any, ...]:
     size = sum(len(part) for part in content_of(storage.path))
-    return (1, [("a", 1)], storage.spaces()[0], 0, size, storage.replica)
+    return (1, [("a", 1)], storage.spaces()[0], 0, size, storage.replica, None)
 
 
 def test_two_files_are_two_replicas(open_store: Open) -> None:

@@ -198,7 +198,7 @@ def test_rewriting_vectors_does_not_make_the_index_larger(
             space = active_space(transaction.session)
             table = CodeTable(transaction.session.connection, space)
             for number in range(1, COUNT + 1):
-                table.put(number, vectors[(number + turn) % COUNT])
+                table.put({number: vectors[(number + turn) % COUNT]})
 
         filled.submit(work).result()
         pages.append(filled.read(lambda s: s.connection.execute(sql).get))

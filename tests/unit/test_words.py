@@ -32,12 +32,12 @@ def held(store: MemoryStorage, *asked: str) -> list[int]:
     return store.read(lambda s: s.document_frequencies([s.term(word) for word in asked]))
 
 
-def found(store: MemoryStorage, *asked: str, thorough: bool = True) -> list[str]:
+def found(store: MemoryStorage, *asked: str, alone: bool = True) -> list[str]:
     def work(session: Any) -> list[str]:
         terms = [session.term(word) for word in asked]
         counts = session.document_frequencies(terms)
         weighted = [WeightedTerm(t, 1 / (n + 1), n) for t, n in zip(terms, counts, strict=True)]
-        best = session.best_by_words(weighted, EVERYTHING, limit=3, thorough=thorough)
+        best = session.best_by_words(weighted, EVERYTHING, limit=3, alone=alone)
         return [stored.number for stored in session.load_numbers([n for n, _ in best])]
 
     return [memory.id for memory in store.load(store.read(work))]
@@ -100,9 +100,19 @@ def test_words_that_very_many_hold_choose_nothing_beside_a_vector_but_still_coun
 ) -> None:
     monkeypatch.setattr(words, "_ROWS", 2)
     ids = fill(store, "tea alone", "tea time", "tea rare", "tea tea tea")
-    assert found(store, "tea", thorough=False) == []
-    assert found(store, "tea", "rare", thorough=False) == [ids[2]]
-    assert len(found(store, "tea", thorough=True)) == 3
+    assert found(store, "tea", alone=False) == []
+    assert found(store, "tea", "rare", alone=False) == [ids[2]]
+    assert len(found(store, "tea", alone=True)) == 3
+
+
+def test_words_that_very_many_hold_choose_while_a_memory_waits_for_its_vector(
+    store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(words, "_ROWS", 2)
+    ids = fill(store, "tea alone", "tea time", "more tea")
+    assert found(store, "tea", alone=False) == []
+    store.open_space("space", "model", 4)
+    assert sorted(found(store, "tea", alone=False)) == ids
 
 
 def test_a_filter_is_answered_by_common_words_too(
@@ -113,7 +123,7 @@ def test_a_filter_is_answered_by_common_words_too(
     store.update("m2", lambda memory: memory.add_tag("kept"))
     kept = Query(Filter.of(tags_all="kept"), 1)
     weighted = [WeightedTerm(Term(("rare",)), 2.0, 1), WeightedTerm(Term(("tea",)), 0.1, 3)]
-    best = store.read(lambda s: s.best_by_words(weighted, kept, limit=1, thorough=False))
+    best = store.read(lambda s: s.best_by_words(weighted, kept, limit=1, alone=False))
     assert [memory.id for memory in store.load([number for number, _ in best])] == ["m2"]
 
 

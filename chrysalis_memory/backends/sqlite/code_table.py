@@ -11,7 +11,7 @@ whether anything changed, and each chunk's tells what did. This is the whole cha
 trimming.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -69,27 +69,30 @@ class CodeTable:
 
     # Writing
 
-    def put(self, number: int, vector: Vector) -> None:
-        """Store or replace the code of a memory."""
-        self._set(number, codes_of(vector.reshape(1, -1)).tobytes(), present=True)
+    def put(self, vectors: Mapping[int, Vector | None]) -> None:
+        """Store or replace the codes of memories by number; ``None`` removes one."""
+        given = {number: vector for number, vector in vectors.items() if vector is not None}
+        made = codes_of(np.stack(list(given.values()))) if given else ()
+        codes = {n: code.tobytes() for n, code in zip(given, made, strict=True)}
+        chunks: dict[int, dict[int, bytes | None]] = {}
+        for number in vectors:
+            slots = chunks.setdefault(number >> CHUNK_BITS, {})
+            slots[number & (CHUNK - 1)] = codes.get(number)
+        for chunk, slots in chunks.items():
+            self._set(chunk, slots)
 
-    def delete(self, number: int) -> None:
-        """Remove the code of a memory, if it has one."""
-        self._set(number, bytes(self._code_bytes), present=False)
-
-    def _set(self, number: int, code: bytes, *, present: bool) -> None:
-        chunk, slot = number >> CHUNK_BITS, number & (CHUNK - 1)
+    def _set(self, chunk: int, slots: Mapping[int, bytes | None]) -> None:
         row = self._connection.execute(
             f"SELECT present, codes FROM {self._codes} WHERE chunk = ?", (chunk,)
         ).get
-        if row is None and not present:
-            return
-        old = row or (bytes(CHUNK // 8), bytes(CHUNK * self._code_bytes))
+        size = self._code_bytes
+        old = row or (bytes(CHUNK // 8), bytes(CHUNK * size))
         bits, codes = bytearray(old[0]), bytearray(old[1])
-        mask = 1 << (slot & 7)
-        bits[slot >> 3] = bits[slot >> 3] | mask if present else bits[slot >> 3] & ~mask
-        codes[slot * self._code_bytes : (slot + 1) * self._code_bytes] = code
-        if row is None or (bits, codes) != old:
+        for slot, code in slots.items():
+            mask = 1 << (slot & 7)
+            bits[slot >> 3] = bits[slot >> 3] & ~mask if code is None else bits[slot >> 3] | mask
+            codes[slot * size : (slot + 1) * size] = bytes(size) if code is None else code
+        if (bits, codes) != old:
             self._write(chunk, bytes(bits), bytes(codes), is_new=row is None)
 
     def _write(self, chunk: int, present: bytes, codes: bytes, *, is_new: bool) -> None:

@@ -63,7 +63,7 @@ class FrequencyCache:
 
     def _follow(self, now: Statistics, added: Callable[[int, int], list[str]]) -> bool:
         """Bring the counts up to a snapshot; tell whether they hold for it."""
-        if now.rewritten < self._seen.rewritten or now.last < self._seen.last:
+        if (now.rewritten, now.last) < (self._seen.rewritten, self._seen.last):
             return False  # an earlier snapshot than what is held
         if now.rewritten != self._seen.rewritten:
             self._counts.clear()

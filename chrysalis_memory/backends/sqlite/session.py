@@ -1,30 +1,24 @@
 """The SQL behind a session: rows in, rows out."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from chrysalis_memory import codec
 from chrysalis_memory.backends.base import (
-    Accuracy,
+    MadeVector,
     MemoryRow,
-    Nearest,
-    Pending,
     Priors,
     SavedRow,
-    Space,
     StoredMemory,
     WeightedTerm,
 )
 from chrysalis_memory.backends.sqlite.caches import Caches
-from chrysalis_memory.backends.sqlite.conditions import Condition
+from chrysalis_memory.backends.sqlite.collected import Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.filters import Where
-from chrysalis_memory.backends.sqlite.token_vectors import TokenVectors
-from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
+from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
 from chrysalis_memory.backends.sqlite.words import WordIndex
-from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query
 
 _ORDERS: dict[Order, str] = {
@@ -39,26 +33,34 @@ _NO_ACCESS: Mapping[str, int] = {}
 _new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-class SQLiteSession(WordIndex, Episodes, TokenVectors):
+class SQLiteSession(WordIndex, VectorSpaces, Episodes):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
     def __init__(self, connection: Database, path: Path, caches: Caches | None = None) -> None:
-        super().__init__(connection, None if caches is None else caches.frequencies)
+        WordIndex.__init__(self, connection, None if caches is None else caches.frequencies)
+        VectorSpaces.__init__(self, connection, caches)
         self._path = path
         self._change = 0
-        self._spaces: list[Space] | None = None
-        self._caches = caches
 
     def begin(self) -> None:
         """Forget what was known before this snapshot: somebody may have written since."""
         self._change = 0
-        self._spaces = None
-        self.forget_words()
+        self.begin_words()
+        self.begin_spaces()
 
-    def undo(self, words: tuple[int, int]) -> None:
-        """Forget what a write did that was rolled back; ``words`` is where they stood before."""
-        self._spaces = None
-        self.undo_words(words)
+    def mark(self) -> tuple[Mark, Mark]:
+        """Return where collected changes stand before a write, for :meth:`undo`."""
+        return self.words_changed.mark(), self.codes_changed.mark()
+
+    def undo(self, marks: tuple[Mark, Mark]) -> None:
+        """Forget what a write did that was rolled back."""
+        self.undo_words(marks[0])
+        self.undo_spaces(marks[1])
+
+    def write_collected(self) -> None:
+        """Write what the writes of the group left to be written together."""
+        self.write_words()
+        self.write_codes()
 
     # Settings of the file
 
@@ -170,7 +172,7 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
 
     # Writing memories
 
-    def save(self, row: MemoryRow, saved: SavedRow | None) -> int:
+    def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
         """See :meth:`Session.save`."""
         change = self._next_change()
         is_new = saved is None
@@ -188,7 +190,7 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
         self._save_parts(saved.number, row, saved.same, is_new=is_new)
         if row.content != saved.content:
             self.index_words(saved.number, saved.content, row.content)
-            self._text_changed(saved.number, saved.content, row.content)
+            self.text_changed(saved.number, saved.content, row.content, made)
         if row.life != saved.life:
             self.connection.execute("DELETE FROM access WHERE memory = ?", (saved.number,))
         return saved.number
@@ -229,153 +231,13 @@ class SQLiteSession(WordIndex, Episodes, TokenVectors):
             [(number, replica, count, change) for replica, count in access.items()],
         )
 
-    # Embedding spaces
-
-    def spaces(self) -> list[Space]:
-        """See :meth:`Session.spaces`."""
-        if self._spaces is None:
-            rows = self.connection.execute(
-                "SELECT number, fingerprint, model, dimension, name, active FROM space "
-                "ORDER BY number"
-            )
-            self._spaces = [Space(*row[:5], active=bool(row[5])) for row in rows]
-        return self._spaces
-
-    def create_space(self, fingerprint: str, model: str, dimension: int, name: str | None) -> Space:
-        """See :meth:`Session.create_space`."""
-        active = not self.spaces()
-        self._spaces = None
-        self.connection.execute(
-            "INSERT INTO space (fingerprint, model, dimension, name, active) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (fingerprint, model, dimension, name, active),
-        )
-        number = self.connection.last_insert_rowid()
-        space = Space(number, fingerprint, model, dimension, name, active)
-        self._vectors(space).create()
-        self.connection.execute(
-            "INSERT INTO pending SELECT ?, number FROM memory WHERE content IS NOT NULL",
-            (space.number,),
-        )
-        return space
-
-    def activate_space(self, space: Space) -> None:
-        """See :meth:`Session.activate_space`."""
-        for other in self.spaces():
-            if other.number != space.number:
-                self.drop_space(other)
-        self.connection.execute("UPDATE space SET active = 1 WHERE number = ?", (space.number,))
-        self._spaces = None
-
-    def drop_space(self, space: Space) -> None:
-        """See :meth:`Session.drop_space`."""
-        self._vectors(space).drop()
-        self.connection.execute("DELETE FROM space WHERE number = ?", (space.number,))
-        self._spaces = None
-
-    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
-        """See :meth:`Session.rebuild_index`."""
-        if after < 0:
-            self.drop_tokens(space)
-        return self._vectors(space).rebuild(after, limit)
-
-    def _vectors(self, space: Space) -> VectorIndex:
-        return VectorIndex(
-            self.connection, space, None if self._caches is None else self._caches.codes
-        )
-
-    def _text_changed(self, number: int, old: str | None, content: str | None) -> None:
-        if old is not None:
-            self.delete_tokens(number)
-        for space in self.spaces():
-            index = self._vectors(space)
-            known = None if content is None else index.vector_of_text(codec.text_hash(content))
-            if old is not None:
-                index.delete(number)
-            if content is not None and known is not None:
-                index.put(number, codec.text_hash(content), known)
-            self._mark_pending(space, number, waits=content is not None and known is None)
-
-    def _mark_pending(self, space: Space, number: int, *, waits: bool) -> None:
-        self.connection.execute(
-            "INSERT OR IGNORE INTO pending VALUES (?, ?)"
-            if waits
-            else "DELETE FROM pending WHERE space = ? AND memory = ?",
-            (space.number, number),
-        )
-
-    def pending(self, space: Space, *, limit: int) -> list[Pending]:
-        """See :meth:`Session.pending`."""
-        rows = self.connection.execute(
-            "SELECT m.number, m.id, m.content FROM pending p JOIN memory m ON m.number = p.memory "
-            "WHERE p.space = ? ORDER BY p.memory LIMIT ?",
-            (space.number, limit),
-        )
-        return [Pending(*row) for row in rows]
-
-    def pending_count(self, space: Space) -> int:
-        """See :meth:`Session.pending_count`."""
-        return self.connection.execute(
-            "SELECT count(*) FROM pending WHERE space = ?", (space.number,)
-        ).get
-
-    def save_vector(self, space: Space, number: int, text_hash: bytes, vector: Vector) -> bool:
-        """See :meth:`Session.save_vector`."""
-        content = self.connection.execute(
-            "SELECT content FROM memory WHERE number = ?", (number,)
-        ).get
-        if content is None or codec.text_hash(content) != text_hash:
-            return False
-        self._vectors(space).put(number, text_hash, vector)
-        self._mark_pending(space, number, waits=False)
-        return True
-
-    def sample(self, space: Space, count: int) -> list[int]:
-        """See :meth:`Session.sample`."""
-        return self._vectors(space).sample(count)
-
-    def vector(self, space: Space, number: int) -> Vector | None:
-        """See :meth:`Session.vector`."""
-        return self._vectors(space).vector(number)
-
-    def nearest(
-        self,
-        space: Space,
-        vector: Vector,
-        k: int,
-        query: Query,
-        *,
-        accuracy: Accuracy = "balanced",
-    ) -> Nearest:
-        """See :meth:`Session.nearest`."""
-        return self._vectors(space).nearest(vector, k, self._condition(query), accuracy)
+    # Searching
 
     def best_by_words(
-        self, terms: Sequence[WeightedTerm], query: Query, *, limit: int, thorough: bool = True
+        self, terms: Sequence[WeightedTerm], query: Query, *, limit: int, alone: bool = True
     ) -> list[tuple[int, float]]:
         """See :meth:`Session.best_by_words`."""
         if not terms:
             return []
-        condition = self._condition(query)
-        return self.ranked_by_words(terms, condition, limit=limit, thorough=thorough)
-
-    def _condition(self, query: Query) -> Condition | None:
-        """Return what memories must match; ``None`` where every living one does."""
-        if query.filter.is_empty and not self._leaves_out(query.now_us):
-            return None
-        answers = None if self._caches is None else self._caches.answers
-        return Condition(self.connection, query, answers)
-
-    def _leaves_out(self, now_us: int) -> bool:
-        """Tell whether any memory is archived or has expired."""
-        return self.connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM memory WHERE archived = 1) OR EXISTS "
-            "(SELECT 1 FROM memory WHERE expires_at IS NOT NULL AND expires_at <= ?)",
-            (now_us,),
-        ).get
-
-    def similarities(
-        self, space: Space, vector: Vector, numbers: Iterable[int]
-    ) -> dict[int, float]:
-        """See :meth:`Session.similarities`."""
-        return self._vectors(space).similarities(vector, numbers)
+        condition = self.condition(query)
+        return self.ranked_by_words(terms, condition, limit=limit, alone=alone)

@@ -7,7 +7,7 @@ of their true vectors; how many candidates there are decides how many of the nea
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import itemgetter
 from typing import NamedTuple, Self
@@ -123,19 +123,21 @@ class VectorIndex:
         return self._codes.rebuild(after, limit)
 
     def put(self, number: int, text_hash: bytes, vector: Vector) -> None:
-        """Store or replace the vector of a memory."""
+        """Store or replace the vector of a memory; its code follows by :meth:`put_codes`."""
         self._connection.execute(
             f"INSERT INTO {self._vectors} VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
             "SET text_hash = excluded.text_hash, vector = excluded.vector",
             (number, text_hash, vector.astype("<f4").tobytes()),
         )
-        self._codes.put(number, vector)
 
-    def delete(self, number: int) -> None:
-        """Remove the vector of a memory, if it has one."""
+    def delete(self, number: int) -> bool:
+        """Remove the vector of a memory; tell whether there was one, whose code is to follow."""
         self._connection.execute(f"DELETE FROM {self._vectors} WHERE memory = ?", (number,))
-        if self._connection.changes():
-            self._codes.delete(number)
+        return self._connection.changes() > 0
+
+    def put_codes(self, vectors: Mapping[int, Vector | None]) -> None:
+        """Store the codes of vectors by memory number; ``None`` for one that was removed."""
+        self._codes.put(vectors)
 
     def vector(self, number: int) -> Vector | None:
         """Return the stored vector of a memory."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from chrysalis_memory.backends.base import Term, WeightedTerm
 from chrysalis_memory.backends.sqlite.codes import Numbers
+from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.frequencies import FrequencyCache, Statistics
@@ -43,46 +44,38 @@ class _Change(NamedTuple):
 class WordIndex:
     """Keeps and searches the words on one connection.
 
-    Changes are collected and written together (:meth:`write_words`): FTS5 writes a piece of index
-    at every savepoint it is part of, and each write of a group has one.
+    Changes are collected: FTS5 writes a piece of index at every savepoint it is part of, and each
+    write of a group has one.
     """
 
     def __init__(self, connection: Database, frequencies: FrequencyCache | None) -> None:
         self.connection = connection
         self._tokenizer = Tokenizer(connection)
         self._frequencies = frequencies
-        self._changes: list[_Change] = []
-        self._written = 0
+        self.words_changed = Collected[_Change]()
         self._known: Statistics | None = None
+
+    def begin_words(self) -> None:
+        """Forget what an earlier snapshot showed."""
+        self._known = None
+        self.words_changed.clear()
+
+    def undo_words(self, mark: Mark) -> None:
+        """Forget what a write did that was rolled back."""
+        self._known = None
+        self.words_changed.undo(mark)
 
     # Writing
 
     def index_words(self, number: int, old: str | None, new: str | None) -> None:
         """Replace the words of a memory, with the next :meth:`write_words`."""
-        self._changes.append(_Change(number, old is not None, new))
-
-    def words_so_far(self) -> tuple[int, int]:
-        """Return where the collected changes stand, for :meth:`undo_words`."""
-        return len(self._changes), self._written
-
-    def undo_words(self, so_far: tuple[int, int]) -> None:
-        """Give up what was collected since; its savepoint was rolled back."""
-        del self._changes[so_far[0] :]
-        self._written = so_far[1]
-        self._known = None
-
-    def forget_words(self) -> None:
-        """Start to collect anew."""
-        self._changes.clear()
-        self._written = 0
-        self._known = None
+        self.words_changed.add(_Change(number, old is not None, new))
 
     def write_words(self) -> None:
         """Write what was collected; searching does so too."""
-        if self._written == len(self._changes):
+        changes = self.words_changed.take()
+        if not changes:
             return
-        changes = self._changes[self._written :]
-        self._written = len(self._changes)
         self._known = None
         last = self.connection.execute("SELECT max(memory) FROM memory_word").get or 0
         memories = tokens = rewritten = 0
@@ -180,19 +173,25 @@ class WordIndex:
         condition: Condition | None,
         *,
         limit: int,
-        thorough: bool,
+        alone: bool,
     ) -> list[tuple[int, float]]:
         """See :meth:`Session.best_by_words`; ``condition`` is ``None`` where all match."""
         rows_max = _ROWS + _ROWS_SHARE * self.document_count()
-        must_find = thorough or condition is not None
         found = Holders.none()
         rows = 0
         for term in sorted(terms, key=lambda term: term.frequency):
             rows += term.frequency
-            if rows > rows_max and (len(found.numbers) >= limit or not must_find):
+            if rows > rows_max and (
+                len(found.numbers) >= limit
+                or not (alone or condition is not None or self._any_waits())
+            ):
                 break
             found = found.joined(self._holding(term, condition))
         return self._best(found.worthiest(_SCORED * limit), terms, limit)
+
+    def _any_waits(self) -> bool:
+        """Tell whether a memory has no vector yet, and so can be found by its words only."""
+        return self.connection.execute("SELECT EXISTS (SELECT 1 FROM pending)").get
 
     def _holding(self, term: WeightedTerm, condition: Condition | None) -> "Holders":
         if not term.term.tokens:

@@ -108,7 +108,7 @@ class GroupWriter:
         return not group.ended
 
     def _run_one(self, job: _Job, done: list[tuple[_Job, Any]]) -> BaseException | None:
-        words = self._session.words_so_far()
+        marks = self._session.mark()
         try:
             self._connection.execute("SAVEPOINT job")
             result = job.work(self._session)
@@ -118,7 +118,7 @@ class GroupWriter:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK TO job")
                 self._connection.execute("RELEASE job")
-                self._session.undo(words)
+                self._session.undo(marks)
             job.future.set_exception(failure)
             return failure
         done.append((job, result))
@@ -127,7 +127,7 @@ class GroupWriter:
     def _commit(self, done: list[tuple[_Job, Any]]) -> None:
         try:
             with translated_errors(self._path):
-                self._session.write_words()
+                self._session.write_collected()
                 self._connection.execute("COMMIT")
         except StorageError as error:
             if self._connection.in_transaction:
