@@ -106,7 +106,7 @@ class Oracle:
         """Return what is looked for: no stop words, none that most memories hold, no stem twice."""
         words = self.question.words
         telling = [word for word in words if word.lower() not in STOP_WORDS] or words
-        stems = list({TOKENS[word] for word in telling})
+        stems = [stem for stem in {TOKENS[word] for word in telling} if self._frequency(stem)]
         return [s for s in stems if 2 * self._frequency(s) <= len(self.known)] or stems
 
     def _without_names(self) -> str:
