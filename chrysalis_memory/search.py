@@ -199,8 +199,8 @@ def inverse_document_frequency(frequency: int, memories: int) -> float:
 def weigh(session: Session, words: Sequence[str]) -> list[WeightedTerm]:
     """Return the words' terms with their inverse document frequency, each once.
 
-    Words that more than half of all memories hold are left out, unless there are no others: they
-    say next to nothing.
+    Words that no memory holds are left out, and those that more than half of all memories hold,
+    unless there are no others: they say next to nothing.
     """
     memories = session.document_count()
     terms = list(dict.fromkeys(session.term(word) for word in words))
@@ -210,7 +210,8 @@ def weigh(session: Session, words: Sequence[str]) -> list[WeightedTerm]:
         )
         for term, frequency in zip(terms, session.document_frequencies(terms), strict=True)
     ]
-    return [one for one in weighed if one.frequency <= memories / 2] or weighed
+    held = [one for one in weighed if one.frequency]
+    return [one for one in held if one.frequency <= memories / 2] or held
 
 
 def check_space(space: Space | None, fingerprint: str) -> None:

@@ -364,7 +364,7 @@ class MemoryStorage:
     # Closing
 
     def close(self) -> None:
-        """Finish queued writes and close the file; closing twice is allowed."""
+        """Finish queued writes and running reads, close the file; closing twice is allowed."""
         self._backend.close()
         if self._temporary is not None:
             self._temporary.cleanup()

@@ -366,5 +366,5 @@ class Backend(Protocol):
         ...
 
     def close(self) -> None:
-        """Finish accepted writes and release the engine."""
+        """Finish accepted writes and what is being read, and release the engine."""
         ...

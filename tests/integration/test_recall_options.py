@@ -60,6 +60,12 @@ async def test_an_answer_is_found_through_the_question_before_it(agent: AgentMem
     assert all(one.score == one.explanation.recompute() for one in hybrid)
 
 
+async def test_a_word_that_no_memory_holds_hides_nothing(agent: AgentMemory) -> None:
+    await agent.learn("green tea")
+    for query in ("tea", "black tea", "tea _"):
+        assert texts(await agent.recall(query, mode="keyword")) == ["green tea"]
+
+
 async def test_neighbours_that_do_not_match_are_never_returned(agent: AgentMemory) -> None:
     await learn_talk(agent)
     await agent.update((await agent.recall("Rain days", 1))[0].id, add_tags=["kept"])

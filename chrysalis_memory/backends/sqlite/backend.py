@@ -46,6 +46,8 @@ class SQLiteBackend:
         self._caches = Caches(index_ram_bytes)
         self._idle: list[SQLiteSession] = []
         self._lock = threading.Lock()
+        self._returned = threading.Condition(self._lock)
+        self._reading: list[int] = []  # the thread of each connection that is lent
         self._closed = False
         connection = self._connect()
         try:
@@ -102,13 +104,22 @@ class SQLiteBackend:
         self._writer.listeners.append(listener)
 
     def close(self) -> None:
-        """Finish queued writes, then close every connection."""
+        """Finish queued writes and what is being read, then close every connection.
+
+        Raises:
+            StorageError: called from inside a read, which would wait for itself.
+        """
         with self._lock:
             if self._closed:
                 return
+            if threading.get_ident() in self._reading:
+                raise StorageError("a store cannot be closed inside a read; let the read end first")
             self._closed = True
         self._writer.close()
         with self._lock:
+            # A read that goes on after this would hold the file open or, about to open it, make
+            # one anew where the caller has moved or removed it.
+            self._returned.wait_for(lambda: not self._reading)
             for session in self._idle:
                 session.connection.close()
             self._idle.clear()
@@ -118,13 +129,18 @@ class SQLiteBackend:
         with self._lock:
             if self._closed:
                 raise StoreClosed(f"the store {str(self._path)!r} is closed; open it again")
+            self._reading.append(threading.get_ident())
             if self._idle:
                 return self._idle.pop()
-        return SQLiteSession(self._connect(), self._path, self._caches)
+        try:
+            return SQLiteSession(self._connect(), self._path, self._caches)
+        except BaseException:
+            self._give_back(None)
+            raise
 
-    def _give_back(self, session: SQLiteSession) -> None:
+    def _give_back(self, session: SQLiteSession | None) -> None:
         with self._lock:
-            if not self._closed:
+            if session is not None:
                 self._idle.append(session)
-                return
-        session.connection.close()
+            self._reading.remove(threading.get_ident())
+            self._returned.notify_all()
