@@ -3,20 +3,23 @@
 Prints medians in microseconds and ratios: put and get against a bare INSERT and SELECT of the same
 bytes, reading 1,000 documents, and 100 tasks that write at once against one after another.
 
-    python benchmarks/storage.py
+    python benchmarks/storage.py --full 100000
 """
 
 import argparse
 import asyncio
+import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import apsw
+import numpy as np
 
-from chrysalis_memory import AgentMemory, MemoryDocument, MemoryStorage
+from chrysalis_memory import AgentMemory, Embedding, MemoryDocument, MemoryStorage
 from chrysalis_memory.deliveries import Deliveries
 
 
@@ -31,11 +34,16 @@ def document(number: int) -> MemoryDocument:
     return memory
 
 
-def bare(folder: Path) -> apsw.Connection:
-    connection = apsw.Connection(str(folder / "bare.db"))
+def open_bare(path: Path) -> apsw.Connection:
+    connection = apsw.Connection(str(path))
     for name, value in (("journal_mode", "wal"), ("synchronous", "FULL"), ("foreign_keys", True),
                         ("secure_delete", True), ("mmap_size", 1 << 30)):  # fmt: skip
         connection.pragma(name, value)
+    return connection
+
+
+def bare(folder: Path) -> apsw.Connection:
+    connection = open_bare(folder / "bare.db")
     connection.execute(
         "CREATE TABLE memory (number INTEGER PRIMARY KEY, id TEXT UNIQUE, state BLOB)"
     )
@@ -77,6 +85,98 @@ def puts_and_gets(folder: Path, count: int) -> None:
             f"{'read 1,000 documents':34} ours {statistics.median(reads) / 1e3:9.2f} ms (at most 5)"
         )
     connection.close()
+
+
+def in_a_full_store(folder: Path, size: int, rounds: int) -> None:
+    """Single durable writes of whole memories, beside the same rows through bare apsw.
+
+    The bare side is a copy of the file, with the same tables and indexes, and writes the very rows
+    that ours wrote: memory, tag, words, full-text index and vector.
+    """
+    chance = np.random.default_rng(5)
+
+    def vector(text: str) -> Embedding:
+        return Embedding(chance.standard_normal(384), "model", text)
+
+    path = folder / "full.db"
+    with MemoryStorage(path, "benchmark") as storage:
+        storage.open_space("model", "model", 384)
+        start = time.perf_counter()
+        for first in range(0, size, 1000):
+            batch = [document(number) for number in range(first, first + 1000)]
+            made = [vector(memory.content) for memory in batch]
+            put_all(storage, batch, made)
+        print(
+            f"{f'bulk put, {size:,} with vectors':34} {size / (time.perf_counter() - start):,.0f}/s"
+            "   (at least 5,000)"
+        )
+    shutil.copy(path, folder / "bare-full.db")
+    bare = open_bare(folder / "bare-full.db")
+    with MemoryStorage(path, "benchmark") as storage:
+        source = open_bare(path)
+        new = [document(size + number) for number in range(rounds)]
+        steps: dict[str, tuple[list[float], list[float]]] = {}
+        for memory in new:
+            for step in ("insert", "update", "delete"):
+                ours, theirs = steps.setdefault(step, ([], []))
+                if step == "update":
+                    memory.set_content(memory.content + " and brings the slides")
+                if step == "delete":
+                    ours.append(timed(lambda memory=memory: storage.forget(memory.id)))
+                else:
+                    made = vector(memory.content)
+                    ours.append(timed(lambda memory=memory, made=made: storage.put(memory, made)))
+                theirs.append(copy_rows(source, bare, memory.id, step))
+        for step, (ours, theirs) in steps.items():
+            compare(f"{step} among {size:,}, durable", ours, theirs, "at most 2")
+        source.close()
+    bare.close()
+
+
+def put_all(
+    storage: MemoryStorage, batch: Sequence[MemoryDocument], made: Sequence[Embedding]
+) -> None:
+    def work(transaction: Any) -> None:
+        for memory, embedding in zip(batch, made, strict=True):
+            transaction.put(memory, embedding)
+
+    storage.submit(work).result()
+
+
+def copy_rows(source: apsw.Connection, bare: apsw.Connection, memory_id: str, step: str) -> float:
+    """Write a memory's rows to a copy as they are in the source; return the microseconds."""
+    row = source.execute("SELECT * FROM memory WHERE id = ?", (memory_id,)).get
+    number = row[0]
+    parts = [
+        (table, source.execute(f"SELECT * FROM {table} WHERE memory = ?", (number,)).fetchall())
+        for table in ("tag", "memory_word", "vector_1")
+    ]
+    old = bare.execute("SELECT tokens FROM memory_word WHERE memory = ?", (number,)).get
+
+    def write() -> None:
+        bare.execute("BEGIN IMMEDIATE")
+        if step != "insert":
+            bare.execute(
+                "INSERT INTO memory_text (memory_text, rowid, tokens) VALUES ('delete', ?, ?)",
+                (number, old),
+            )
+        insert(bare, "memory", row, replace=step != "insert")
+        for table, rows in parts:
+            if step != "insert":
+                bare.execute(f"DELETE FROM {table} WHERE memory = ?", (number,))
+            for one in rows:
+                insert(bare, table, one)
+        if step != "delete":
+            tokens = parts[1][1][0][2]
+            bare.execute("INSERT INTO memory_text (rowid, tokens) VALUES (?, ?)", (number, tokens))
+        bare.execute("COMMIT")
+
+    return timed(write)
+
+
+def insert(bare: apsw.Connection, table: str, row: Sequence[Any], *, replace: bool = False) -> None:
+    marks = ", ".join("?" * len(row))
+    bare.execute(f"{'REPLACE' if replace else 'INSERT'} INTO {table} VALUES ({marks})", row)
 
 
 async def group_commit(folder: Path, rounds: int) -> None:
@@ -132,9 +232,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--full", type=int, default=0, help="also write into a store of so many")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         puts_and_gets(Path(folder), arguments.count)
+        if arguments.full:
+            in_a_full_store(Path(folder), arguments.full, 200)
         asyncio.run(group_commit(Path(folder), arguments.rounds))
         asyncio.run(group_updates(Path(folder), arguments.rounds))
 
