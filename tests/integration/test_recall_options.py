@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from chrysalis_memory import AgentMemory, Weights
+from chrysalis_memory.backends.sqlite import vector_index
 from chrysalis_memory.errors import InvalidValue
 from embedders.hashing import HashingEmbedder
 
@@ -149,13 +150,39 @@ async def test_late_interaction_is_refused_where_there_are_no_token_vectors(
 @pytest.mark.parametrize(
     "options",
     [{"rerank": "early"}, {"diversity": 1.5}, {"diversity": -1}, {"context": -1},
-     {"context": 101}, {"mode": "psychic"}, {"k": 1001}],
+     {"context": 101}, {"mode": "psychic"}, {"accuracy": "perfect"}, {"k": 1001}],
 )  # fmt: skip
 async def test_options_beyond_their_bounds_are_refused(
     agent: AgentMemory, options: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidValue):
         await agent.recall("tea", **options)
+
+
+async def test_an_explanation_says_how_the_vectors_were_searched(
+    agent: AgentMemory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await learn_talk(agent)
+    (exact,) = await agent.recall("seaside", 1)
+    assert exact.explanation.searched == "exact, 5 compared"
+    (by_words,) = await agent.recall("seaside", 1, mode="keyword")
+    assert by_words.explanation.searched is None
+    monkeypatch.setattr(vector_index, "LIMITS", vector_index.Limits(exact_below=0))
+    (approximate,) = await agent.recall("seaside", 1)
+    assert approximate.explanation.searched == "approximate, 5 compared"
+    (asked,) = await agent.recall("seaside", 1, accuracy="exact")
+    assert asked.explanation.searched == "exact, 5 compared"
+    assert asked.explanation.to_dict()["searched"] == "exact, 5 compared"
+
+
+async def test_a_memory_without_ram_for_its_index_finds_the_same(
+    start_agent: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_index, "LIMITS", vector_index.Limits(exact_below=0))
+    held = await start_agent()
+    await learn_talk(held)
+    bare = await start_agent(index_ram_bytes=0)
+    assert texts(await bare.recall("rain")) == texts(await held.recall("rain"))
 
 
 # Why not

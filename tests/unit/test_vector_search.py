@@ -86,6 +86,53 @@ def test_most_of_the_nearest_are_found_and_all_of_them_by_an_exact_search(
     assert recall["balanced"] > 0.98
 
 
+def test_a_search_says_whether_it_was_exact_and_how_much_it_compared(
+    filled: MemoryStorage, vectors: np.ndarray
+) -> None:
+    rarest = Query(Filter.of(tags_all="rarest"), NOW_US)
+
+    def asked(query: Query, accuracy: Any) -> tuple[bool, int]:
+        found = filled.read(
+            lambda s: s.nearest(active_space(s), vectors[0], 3, query, accuracy=accuracy)
+        )
+        return found.exact, found.compared
+
+    assert asked(EVERYTHING, "exact") == (True, COUNT)
+    exact, compared = asked(EVERYTHING, "fast")
+    assert (exact, compared < COUNT) == (False, True)
+    assert asked(rarest, "balanced") == (True, 6)
+
+
+def test_balanced_looks_further_only_while_that_may_find_nearer_ones(
+    filled: MemoryStorage, vectors: np.ndarray
+) -> None:
+    def compared(k: int, accuracy: Any) -> int:
+        return filled.read(
+            lambda s: s.nearest(active_space(s), vectors[5], k, EVERYTHING, accuracy=accuracy)
+        ).compared
+
+    at_once = compared(1, "fast")
+    assert compared(1, "balanced") == at_once  # the vector itself is far nearer than any other
+    assert compared(10, "balanced") > compared(10, "fast") == at_once
+
+
+def test_the_index_measures_how_much_it_finds(
+    filled: MemoryStorage, open_store: Callable[..., MemoryStorage]
+) -> None:
+    assert filled.statistics().index_recall is None
+    measured = filled.statistics(measure_index=True).index_recall
+    assert measured is not None
+    assert 0.9 < measured <= 1
+    filled.submit(
+        lambda t: t.session.connection.execute("UPDATE vector_code_1 SET codes = randomblob(2048)")
+    ).result(20)
+    with MemoryStorage(filled.path, "ada") as damaged:
+        worse = damaged.statistics(measure_index=True).index_recall
+    assert worse is not None
+    assert worse < 0.9
+    assert open_store("empty.db").statistics(measure_index=True).index_recall is None
+
+
 def test_any_number_of_results_can_be_asked_for(filled: MemoryStorage, vectors: np.ndarray) -> None:
     found = nearest(filled, vectors[0], COUNT + 5_000)
     assert [number for number, _ in found] == best(vectors, vectors[0], COUNT)
