@@ -178,10 +178,9 @@ class AgentMemory:
     async def _learn_batch(self, batch: list[NewMemory]) -> list[str]:
         running = self._open
         made = await running.queue.try_embed([memory.content for memory in batch])
-        embeddings = made or [None] * len(batch)
 
         def work(transaction: Transaction) -> list[str]:
-            pairs = zip(batch, embeddings, strict=True)
+            pairs = zip(batch, made or [None] * len(batch), strict=True)
             return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
 
         ids = await running.write(work)
@@ -367,11 +366,10 @@ class AgentMemory:
         on where it stopped.
         """
         running = self._open
-        if embedder is None:
+        name, chosen = _choose(embedder)
+        if chosen is None:
             await running.in_thread(running.storage.rebuild_indexes)
             return await self.embed_pending(progress=progress)
-        chosen = as_embedder(embedder)
-        name = embedder if isinstance(embedder, str) else None
         done = await running.queue.reindex(chosen, name, progress)
         self._chosen = name, chosen
         return done

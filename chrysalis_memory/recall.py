@@ -6,8 +6,12 @@
   combination, Bruch et al. 2023);
 - ``meaning = (1 - n) · max(0, similarity) + n · around``: in an episode, ``around`` is the mean
   over the memory and those before and after it; elsewhere ``meaning = max(0, similarity)``;
-- ``keyword = (bm25 + n / 2 · bm25 of the memory before) / full``: ``full`` is what a full match is
-  worth, or the best of all candidates where that is more;
+- ``keyword = words / full``: ``full`` is what a full match is worth, or the best of all candidates
+  where that is more;
+- ``words = √(own² + before² + earlier²)``, the "or" of Salton, Fox and Wu (1983) with p = 2, where
+  ``own = bm25``, but ``(1 - n / 2) · bm25`` of a memory that asks and that another follows;
+  ``before = n · bm25 of the memory before``, but ``min(1, 1.5 n)`` where that asks;
+  ``earlier = n² · bm25 of the one before that``;
 - ``late`` is the late interaction of tokens, where it was asked for;
 - ``importance = a · (2 · importance - 1)``, confidence likewise: the default 0.5 is neutral;
 - ``access = b · n / (n + 10)`` for n uses: saturated, so that use cannot feed on itself;
@@ -16,7 +20,8 @@
 The priors multiply relevance and are small, so a memory that matches nothing is never lifted.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -25,7 +30,6 @@ from pydantic import BaseModel, ConfigDict, Field
 from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import MemoryDocument
-from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.search import Candidate
 
@@ -47,8 +51,8 @@ class Weights(BaseModel):
 
     keyword: float = Field(default=0.4, ge=0, le=10)
     """Weight of words against meaning."""
-    importance: float = Field(default=0.05, ge=0, le=0.2)
-    confidence: float = Field(default=0.05, ge=0, le=0.2)
+    importance: float = Field(default=0.03, ge=0, le=0.2)
+    confidence: float = Field(default=0.03, ge=0, le=0.2)
     access: float = Field(default=0.1, ge=0, le=0.2)
     recency: float = Field(default=0.05, ge=0, le=0.2)
     half_life_days: float = Field(default=30.0, gt=0, le=36_500)
@@ -75,13 +79,15 @@ class Weights(BaseModel):
             raise InvalidValue(f"a preset of weights is one of {names}; got {shown(name)}")
         return cls(**_PRESETS[name])
 
-    @property
-    def passed_on(self) -> float:
-        """The share of a memory's words that counts for the next one in its episode.
+    def from_before(self, answers: bool) -> float:
+        """Return the share of a memory's words and tokens that counts for the next one.
 
-        Who answers seldom repeats the words of the question, so words pass forward.
+        Who answers seldom repeats the words of the question, so a question passes on more.
+
+        Args:
+            answers: Whether the memory asks, so that the next one answers.
         """
-        return self.neighbours / 2
+        return min(1.0, 1.5 * self.neighbours) if answers else self.neighbours
 
 
 _PRESETS: dict[str, dict[str, float]] = {
@@ -102,8 +108,10 @@ class Explanation:
             episode; ``None`` where there are none.
         bm25: BM25 of the query's words in the memory; 0 where none occurs.
         bm25_before: The same of the memory before it in its episode.
-        keyword: ``bm25``, with the share passed on by the memory before, over that of a full
-            match, 0 to 1.
+        bm25_earlier: The same of the memory before that.
+        asks: Whether it holds a question mark and another memory comes after it.
+        answers: Whether the memory before it holds a question mark.
+        keyword: ``bm25``, with what the two before pass on, over that of a full match, 0 to 1.
         late: Late interaction, at least 0; ``None`` where it was not asked for.
         relevance: ``meaning + weights.keyword · keyword + weights.late · late``.
         importance: The memory's importance, 0 to 1.
@@ -120,6 +128,9 @@ class Explanation:
     around: float | None
     bm25: float
     bm25_before: float
+    bm25_earlier: float
+    asks: bool
+    answers: bool
     keyword: float
     late: float | None
     relevance: float
@@ -171,8 +182,8 @@ class Explanation:
         parts = {
             name: getattr(self, name)
             for name in ("score", "similarity", "around", "meaning", "bm25", "bm25_before",
-                         "keyword", "late", "relevance", "importance", "confidence",
-                         "access_count", "age_days")
+                         "bm25_earlier", "asks", "answers", "keyword", "late", "relevance",
+                         "importance", "confidence", "access_count", "age_days")
         }  # fmt: skip
         effects = ("importance_effect", "confidence_effect", "access_effect", "recency_effect")
         return parts | {name: getattr(self, name) for name in (*effects, "factor", "searched")}
@@ -283,6 +294,9 @@ def explain(
         around=around,
         bm25=round(candidate.bm25, _DIGITS),
         bm25_before=round(candidate.bm25_before, _DIGITS),
+        bm25_earlier=round(candidate.bm25_earlier, _DIGITS),
+        asks=candidate.asks,
+        answers=candidate.answers,
         keyword=keyword,
         late=late,
         relevance=_relevance(_meaning(similarity, around, weights), keyword, late, weights),
@@ -296,47 +310,15 @@ def explain(
     )
 
 
-def diversify(
-    ranked: Sequence[tuple[Candidate, Explanation]],
-    vectors: Mapping[int, Vector],
-    *,
-    diversity: float,
-    k: int,
-) -> list[tuple[Candidate, Explanation]]:
-    """Choose ``k`` that are relevant and unlike each other: maximal marginal relevance.
-
-    Each next one has the greatest ``(1 - d) · score / best score - d · greatest cosine with those
-    chosen`` (Carbonell and Goldstein 1998); ties keep the order of scores.
-
-    Args:
-        ranked: Candidates, best first.
-        vectors: Unit vectors by number; one without is like no other.
-        diversity: d, from 0, which keeps the ranking, to 1, which after the first looks at
-            difference alone.
-        k: How many.
-    """
-    left = list(ranked)
-    chosen: list[tuple[Candidate, Explanation]] = []
-    best = max((explanation.score for _, explanation in ranked), default=0.0) or 1.0
-    likeness = dict.fromkeys((candidate.number for candidate, _ in ranked), 0.0)
-    while left and len(chosen) < k:
-        gains = [
-            (1 - diversity) * explanation.score / best - diversity * likeness[candidate.number]
-            for candidate, explanation in left
-        ]
-        taken = left.pop(gains.index(max(gains)))
-        chosen.append(taken)
-        vector = vectors.get(taken[0].number)
-        for candidate, _ in left:
-            other = vectors.get(candidate.number)
-            if vector is not None and other is not None:
-                cosine = round(float(vector @ other), _DIGITS)
-                likeness[candidate.number] = max(likeness[candidate.number], cosine)
-    return chosen
-
-
 def _words(candidate: Candidate, weights: Weights) -> float:
-    return candidate.bm25 + weights.passed_on * candidate.bm25_before
+    if not (candidate.asks or candidate.bm25_before or candidate.bm25_earlier):
+        return candidate.bm25  # as most do
+    share = weights.neighbours
+    # What is asked is told by who answers, so a question keeps less of its words.
+    own = (1 - share / 2) * candidate.bm25 if candidate.asks else candidate.bm25
+    before = weights.from_before(candidate.answers) * candidate.bm25_before
+    earlier = share * share * candidate.bm25_earlier
+    return math.sqrt(own * own + before * before + earlier * earlier)
 
 
 def _normalised(
@@ -375,15 +357,15 @@ def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candid
     for_keyword, for_late, for_access = weights.keyword, weights.late, weights.access
     for_importance, for_confidence = weights.importance, weights.confidence
     for_recency, half_life = weights.recency, weights.half_life_days
-    lent, passed_on = weights.neighbours, weights.passed_on
+    lent = weights.neighbours
 
     def score(candidate: Candidate) -> float:
-        (_, _, similarity, bm25, importance, confidence, uses, updated_at, around, before,
-         late) = candidate  # fmt: skip
+        (_, _, similarity, _, importance, confidence, uses, updated_at, around, _, late,
+         *_) = candidate  # fmt: skip
         meaning = max(0.0, round(similarity, _DIGITS)) if similarity else 0.0
         if around is not None:
             meaning = (1 - lent) * meaning + lent * round(around, _DIGITS)
-        words = bm25 + passed_on * before
+        words = _words(candidate, weights)
         keyword = round(words / full_bm25, _DIGITS) if full_bm25 > 0 else 0.0
         relevance = meaning + for_keyword * keyword
         if late is not None:

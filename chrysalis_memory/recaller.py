@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
 
-from chrysalis_memory import query_text, recall, rerank, search, verdict, wire
+from chrysalis_memory import diversity, query_text, recall, rerank, search, verdict, wire
 from chrysalis_memory.codec import shown
 from chrysalis_memory.config import AgentMemoryConfig
 from chrysalis_memory.embedding import Vector
@@ -274,7 +274,7 @@ class Recaller:
             return ranked[: ask.k]
         vectors = {c.number: session.vector(space, c.number) for c, _ in ranked}
         known = {number: vector for number, vector in vectors.items() if vector is not None}
-        return recall.diversify(ranked, known, diversity=ask.diversity, k=ask.k)
+        return diversity.diversify(ranked, known, diversity=ask.diversity, k=ask.k)
 
     def _late(
         self,
@@ -297,8 +297,15 @@ class Recaller:
         kept |= {c.number: c for c in found.candidates if c.number in request.also}
         memories = session.document_count()
         weights = rerank.token_weights(tokens.tokens, lambda word: _idf(session, word, memories))
-        packed = session.tokens_of(space, list(kept))
-        scores = rerank.late_scores(tokens.vectors, weights, packed)
+        before = {
+            number: rerank.Before(beside.before, ask.weights.from_before(beside.answers))
+            for number, beside in found.neighbours.items()
+            if number in kept and beside.before is not None
+        }
+        packed = session.tokens_of(
+            space, list(dict.fromkeys([*kept, *(one.number for one in before.values())]))
+        )
+        scores = rerank.late_scores(tokens.vectors, weights, packed, before)
         late = rerank.fill(scores, list(kept))
         return [one._replace(late=late.get(number)) for number, one in kept.items()]
 

@@ -77,6 +77,9 @@ class ExplanationRecord(BaseModel):
     meaning: float
     bm25: float
     bm25_before: float
+    bm25_earlier: float
+    asks: bool
+    answers: bool
     keyword: float
     late: float | None
     relevance: float

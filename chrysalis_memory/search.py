@@ -33,6 +33,12 @@ class Candidate(NamedTuple):
     """BM25 of the memory before it in its episode."""
     late: float | None = None
     """Late interaction with the query's tokens, -1 to 1; ``None`` where it was not asked for."""
+    bm25_earlier: float = 0.0
+    """BM25 of the memory before that."""
+    asks: bool = False
+    """Whether it holds a question mark and another memory comes after it in its episode."""
+    answers: bool = False
+    """Whether the memory before it in its episode holds a question mark."""
 
 
 class Found(NamedTuple):
@@ -88,14 +94,14 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
     numbers = list(dict.fromkeys([*nearest, *best, *request.also]))
     neighbours: dict[int, Neighbours] = {}
     if request.neighbours:
-        neighbours = session.neighbours(numbers, request.query)
-        beside = _others(neighbours, numbers)
-        if beside:
-            allowed = session.matching(beside, request.query)
-            neighbours |= session.neighbours(allowed, request.query)
-            numbers += allowed
+        known = session.neighbours(numbers, request.query)
+        beside = _others({one: known[one] for one in numbers if one in known}, numbers)
+        numbers += session.matching(beside, request.query)
+        neighbours = {one: known[one] for one in numbers if one in known}
     evidence = _Evidence(session, space, request, terms)
-    evidence.read([*numbers, *_others(neighbours, numbers)], nearest, best)
+    around = [*numbers, *_others(neighbours, numbers)]
+    earlier = _unknown((one.earlier for one in neighbours.values()), around)
+    evidence.read(around, nearest, best, of_words=earlier)
     return Found(
         evidence.candidates(numbers, neighbours),
         full_bm25(session.document_count()),
@@ -106,8 +112,12 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
 
 def _others(neighbours: Mapping[int, Neighbours], known: Iterable[int]) -> list[int]:
     """Return the neighbours that are not among ``known``, each once."""
-    beside = (number for pair in neighbours.values() for number in pair if number is not None)
-    found = dict.fromkeys(beside)
+    beside = (number for one in neighbours.values() for number in (one.before, one.after))
+    return _unknown(beside, known)
+
+
+def _unknown(numbers: Iterable[int | None], known: Iterable[int]) -> list[int]:
+    found = dict.fromkeys(number for number in numbers if number is not None)
     for number in known:
         found.pop(number, None)
     return list(found)
@@ -135,13 +145,18 @@ class _Evidence:
         numbers: Sequence[int],
         similarities: Mapping[int, float],
         bm25: Mapping[int, float],
+        *,
+        of_words: Sequence[int] = (),
     ) -> None:
-        """Read the scores of memories, apart from those that are given."""
+        """Read the scores of memories, apart from those that are given.
+
+        Of those in ``of_words`` nothing but the words counts.
+        """
         self._similarities = dict(similarities)
         if self._space is not None and self._vector is not None:
             missing = [number for number in numbers if number not in similarities]
             self._similarities |= self._session.similarities(self._space, self._vector, missing)
-        missing = [number for number in numbers if number not in bm25]
+        missing = [number for number in (*numbers, *of_words) if number not in bm25]
         self._bm25 = dict(bm25) | self._session.bm25(self._terms, missing)
 
     def candidates(
@@ -162,20 +177,26 @@ class _Evidence:
                     prior.access_count,
                     prior.updated_at,
                     self._around(prior.number, beside),
-                    0.0 if beside.before is None else self._bm25.get(beside.before, 0.0),
+                    self._words_of(beside.before),
+                    bm25_earlier=self._words_of(beside.earlier),
+                    asks=beside.asks,
+                    answers=beside.answers,
                 )
             )
         return found
 
+    def _words_of(self, number: int | None) -> float:
+        return 0.0 if number is None else self._bm25.get(number, 0.0)
+
     def _around(self, number: int, beside: Neighbours) -> float | None:
-        others = [other for other in beside if other is not None]
+        others = [other for other in (beside.before, beside.after) if other is not None]
         if self._vector is None or not others:
             return None
         group = (number, *others)
         return sum(max(0.0, self._similarities.get(one, 0.0)) for one in group) / len(group)
 
 
-_ALONE = Neighbours(None, None)
+_ALONE = Neighbours()
 
 
 def full_bm25(memories: int) -> float:

@@ -26,7 +26,7 @@ TOKENS: dict[str, tuple[str, ...]] = {
     "walking": ("walk",), "pony": ("poni",), "ponies": ("poni",), "café": ("cafe",),
     "snake": ("snake",), "case": ("case",), "snake_case": ("snake", "case"), "42": ("42",),
     "the": ("the",), "who": ("who",), "Who": ("who",), "Ann": ("ann",), "Bob": ("bob",),
-    "mist": ("mist",), "_": (), "zebra": ("zebra",),
+    "mist": ("mist",), "_": (), "zebra": ("zebra",), "tea?": ("tea",), "walked\uff1f": ("walk",),
 }  # fmt: skip
 STOP_WORDS = {"the", "who"}
 
@@ -138,9 +138,16 @@ class Oracle:
         return score
 
     def _words(self, one: Known) -> float:
-        beside = self.beside[one.document.id]
-        passed_on = sum(self.bm25[b.document.id] for b in beside if _place(b) < _place(one))
-        return self.bm25[one.document.id] + self.weights.neighbours / 2 * passed_on
+        before, after = self._turns(one)
+        share, own = self.weights.neighbours, self.bm25[one.document.id]
+        if _asks(one) and after:
+            own *= 1 - share / 2
+        passed_on = [self.bm25[other.document.id] for other in before[-2:]]
+        if before:
+            passed_on[-1] *= min(1, 1.5 * share) if _asks(before[-1]) else share
+        if len(before) > 1:
+            passed_on[0] *= share**2
+        return math.hypot(own, *passed_on)
 
     # Meaning
 
@@ -161,10 +168,15 @@ class Oracle:
     # Episodes
 
     def _beside(self, one: Known) -> list[Known]:
-        """Return who stands before and after a memory; what is not asked for is passed over."""
+        """Return who stands before and after a memory."""
+        before, after = self._turns(one)
+        return [*before[-1:], *after[:1]]
+
+    def _turns(self, one: Known) -> tuple[list[Known], list[Known]]:
+        """Return the episode before a memory and after it; what is not asked for is passed over."""
         mine = one.document
         if mine.episode is None or mine.position is None:
-            return []
+            return [], []
         wanted = self.wanted
         turns = [
             other
@@ -174,9 +186,9 @@ class Oracle:
             and (wanted.include_archived or not other.document.archived)
             and (wanted.include_expired or not _has_expired(other.document))
         ]
+        turns.sort(key=_place)
         before = [other for other in turns if _place(other) < _place(one)]
-        after = [other for other in turns if _place(other) > _place(one)]
-        return [*sorted(before, key=_place)[-1:], *sorted(after, key=_place)[:1]]
+        return before, [other for other in turns if _place(other) > _place(one)]
 
     # The score
 
@@ -197,6 +209,10 @@ class Oracle:
 
 def _place(one: Known) -> tuple[int, str]:
     return one.document.position or 0, one.document.id
+
+
+def _asks(one: Known) -> bool:
+    return "?" in one.document.content or "\uff1f" in one.document.content
 
 
 def _has_expired(document: MemoryDocument) -> bool:

@@ -102,10 +102,16 @@ class WeightedTerm(NamedTuple):
 
 
 class Neighbours(NamedTuple):
-    """The memories before and after one in its episode, by number."""
+    """The memories before and after one in its episode, by number, and what is asked there."""
 
-    before: int | None
-    after: int | None
+    before: int | None = None
+    after: int | None = None
+    earlier: int | None = None
+    """The one before ``before``."""
+    asks: bool = False
+    """Whether the memory itself holds a question mark and another comes after it."""
+    answers: bool = False
+    """Whether the one before it holds a question mark."""
 
 
 class Nearest(NamedTuple):
@@ -300,10 +306,13 @@ class Session(Protocol):
         ...
 
     def neighbours(self, numbers: Sequence[int], query: Query) -> dict[int, Neighbours]:
-        """Return who stands beside each numbered memory that has a place in an episode.
+        """Return who stands beside memories that have a place in an episode.
+
+        They are the numbered ones and those that stand beside them.
 
         An episode is that of one namespace, ordered by position, then id. Archived and expired
-        memories are passed over unless ``query`` includes them.
+        memories are passed over unless ``query`` includes them. Question marks are the Latin, the
+        full-width and the Arabic one.
         """
         ...
 

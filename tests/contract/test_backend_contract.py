@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec, wire
-from chrysalis_memory.backends.base import Term, WeightedTerm
+from chrysalis_memory.backends.base import Neighbours, Term, WeightedTerm
 from chrysalis_memory.errors import StoreClosed
 from chrysalis_memory.query import Query
 from chrysalis_memory.transaction import document_of
@@ -396,12 +396,12 @@ def test_neighbours_follow_position_then_id_within_an_episode_of_a_namespace(
     number = dict(zip(ids, numbers, strict=True))
     found = storage.read(lambda s: s.neighbours(numbers, EVERYTHING))
     assert found == {
-        number["a"]: (None, number["b"]),
-        number["b"]: (number["a"], number["c"]),
-        number["c"]: (number["b"], number["d"]),
-        number["d"]: (number["c"], None),
-        number["other"]: (None, None),
-        number["elsewhere"]: (None, None),
+        number["a"]: Neighbours(None, number["b"]),
+        number["b"]: Neighbours(number["a"], number["c"]),
+        number["c"]: Neighbours(number["b"], number["d"], number["a"]),
+        number["d"]: Neighbours(number["c"], None, number["b"]),
+        number["other"]: Neighbours(),
+        number["elsewhere"]: Neighbours(),
     }
 
     def context(memory_id: str, count: int) -> list[str]:
@@ -411,6 +411,44 @@ def test_neighbours_follow_position_then_id_within_an_episode_of_a_namespace(
     assert context("c", 1) == ["b", "d"]
     assert context("c", 9) == ["a", "b", "d"]
     assert context("alone", 9) == context("unplaced", 9) == []
+
+
+def test_neighbours_of_any_are_those_in_the_order_of_all(storage: MemoryStorage) -> None:
+    documents = [memory(f"{i:02}", "why?" if i % 3 == 0 else "so") for i in range(14)]
+    for i, document in enumerate(documents):
+        document.set_episode("talk", i // 2 * 5)
+        document.set_archived(i in (2, 5, 6, 13))
+    numbers = save(storage, *documents)
+    for wanted in (Filter(), Filter(include_archived=True)):
+        query = Query(wanted, NOW_US)
+        seen = [i for i in range(14) if wanted.include_archived or not documents[i].archived]
+        for asked in range(14):
+            found = storage.read(lambda s, i=asked, q=query: s.neighbours([numbers[i]], q))
+            earlier = [i for i in seen if i < asked]
+            later = [i for i in seen if i > asked]
+            assert set(found) == {numbers[i] for i in (*earlier[-1:], asked, *later[:1])}
+            for i in range(14):
+                if numbers[i] in found:
+                    before, after = [j for j in seen if j < i], [j for j in seen if j > i]
+                    assert found[numbers[i]] == Neighbours(
+                        numbers[before[-1]] if before else None,
+                        numbers[after[0]] if after else None,
+                        numbers[before[-2]] if len(before) > 1 else None,
+                        asks=i % 3 == 0 and bool(after),
+                        answers=bool(before) and before[-1] % 3 == 0,
+                    )
+
+
+def test_neighbours_tell_who_asks_and_who_answers(storage: MemoryStorage) -> None:
+    texts = ["Where were you?", "在哪里\uff1f Nowhere.", "Home.", "أين\u061f"]
+    documents = [memory(str(i), text) for i, text in enumerate(texts)]
+    for position, document in enumerate(documents):
+        document.set_episode("talk", position)
+    numbers = save(storage, *documents)
+    found = storage.read(lambda s: s.neighbours(numbers, EVERYTHING))
+    told = [(found[number].asks, found[number].answers) for number in numbers]
+    # Nobody comes after the last one to answer it.
+    assert told == [(True, False), (True, True), (False, True), (False, False)]
 
 
 def test_archived_expired_and_forgotten_memories_are_nobodys_neighbours(
@@ -424,10 +462,20 @@ def test_archived_expired_and_forgotten_memories_are_nobodys_neighbours(
     documents[3].forget()
     numbers = save(storage, *documents)
     found = storage.read(lambda s: s.neighbours([numbers[0]], EVERYTHING))
-    assert found == {numbers[0]: (None, numbers[4])}
+    first, last = Neighbours(None, numbers[4]), Neighbours(numbers[0])
+    assert found == {numbers[0]: first, numbers[4]: last}
+    # One that is passed over has neighbours, but is none.
+    found = storage.read(lambda s: s.neighbours([numbers[1]], EVERYTHING))
+    assert found == {numbers[1]: Neighbours(numbers[0], numbers[4])} | {
+        numbers[0]: first,
+        numbers[4]: last,
+    }
     everything = Query(Filter(include_archived=True, include_expired=True), NOW_US)
     found = storage.read(lambda s: s.neighbours([numbers[0]], everything))
-    assert found == {numbers[0]: (None, numbers[1])}
+    assert found == {
+        numbers[0]: Neighbours(None, numbers[1]),
+        numbers[1]: Neighbours(numbers[0], numbers[2]),
+    }
     assert storage.read(lambda s: s.matching(numbers, EVERYTHING)) == [numbers[0], numbers[4]]
 
 

@@ -51,8 +51,15 @@ async def test_an_answer_is_found_through_the_question_before_it(agent: AgentMem
     await agent.learn_many(["Bob: Two socks are missing", "Ann: A train leaves at noon"])
     query = "weather"
     found = await agent.recall(query, 2, mode="keyword")
-    assert texts(found) == TALK[1:3]
-    assert found[1].explanation.bm25 == 0 < found[1].explanation.bm25_before
+    assert texts(found) == [TALK[2], TALK[1]]
+    answer, question = (one.explanation for one in found)
+    assert answer.bm25 == 0 < answer.bm25_before
+    assert (answer.asks, answer.answers) == (False, True)
+    assert (question.asks, question.answers) == (True, False)
+    both = await agent.recall("weather trumpet", 9, mode="keyword")
+    later = next(one.explanation for one in both if one.content == TALK[3])
+    assert later.bm25 > later.bm25_before == 0
+    assert later.bm25_earlier == answer.bm25_before
     assert all(one.score == one.explanation.recompute() for one in found)
     alone = await agent.recall(query, 2, mode="keyword", weights=Weights(neighbours=0))
     assert texts(alone) == TALK[1:2]

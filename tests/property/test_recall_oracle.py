@@ -80,7 +80,7 @@ class Choices:
 SCORES = (0.5, 0.0, 0.3, 1.0)
 WORDS = ("tea", *TOKENS, "tea", "tea", "Ann", "snake", "snake_case")
 MEMORY_WORDS = tuple(word for word in WORDS if word != "zebra")
-QUERY_WORDS = (*WORDS, "Bob", "Bob", "Bob")
+QUERY_WORDS = (*(word for word in WORDS if word[-1] not in "?\uff1f"), "Bob", "Bob", "Bob")
 
 
 def memory_of(drawn: bytes) -> Drawn:

@@ -12,8 +12,9 @@ from pydantic import ValidationError
 from strategies import LAWS
 
 from chrysalis_memory import Weights
+from chrysalis_memory.diversity import diversify
 from chrysalis_memory.errors import InvalidValue
-from chrysalis_memory.recall import Explanation, diversify, explain, full_match, rank
+from chrysalis_memory.recall import Explanation, explain, full_match, rank
 from chrysalis_memory.search import Candidate
 
 DAY_US = 86_400_000_000
@@ -58,8 +59,11 @@ candidates = st.builds(
     around=st.one_of(st.none(), st.floats(0, 1)),
     bm25_before=st.floats(0, 30),
     late=st.one_of(st.none(), st.floats(-1, 1)),
+    bm25_earlier=st.floats(0, 30),
+    asks=st.booleans(),
+    answers=st.booleans(),
 )
-ALONE = {"around": None, "bm25_before": 0.0, "late": None}
+ALONE = {"around": None, "bm25_before": 0.0, "bm25_earlier": 0.0, "late": None}
 weightings = st.builds(
     Weights,
     keyword=st.floats(0, 10),
@@ -77,7 +81,9 @@ weightings = st.builds(
 @given(one=candidates, best=st.floats(0.001, 30), weights=weightings)
 def test_the_score_is_what_the_formula_says(one: Candidate, best: float, weights: Weights) -> None:
     share = weights.neighbours
-    words = one.bm25 + share / 2 * one.bm25_before
+    own = (1 - share / 2 if one.asks else 1) * one.bm25
+    before = min(1, 1.5 * share if one.answers else share) * one.bm25_before
+    words = math.hypot(own, before, share**2 * one.bm25_earlier)
     best = max(best, words)
     meaning = max(0.0, one.similarity or 0.0)
     if one.around is not None:
@@ -142,6 +148,10 @@ def test_priors_reorder_only_what_is_about_equally_relevant(
         ({"similarity": 0.1}, {"similarity": None}),
         ({"around": 0.6}, {"around": 0.5}),
         ({"bm25": 1.0, "bm25_before": 1.0}, {"bm25": 1.0}),
+        ({"bm25": 1.0, "bm25_earlier": 1.0}, {"bm25": 1.0}),
+        ({"bm25_before": 1.0}, {"bm25_earlier": 1.0}),
+        ({"bm25_before": 1.0, "answers": True}, {"bm25_before": 1.0}),
+        ({"bm25": 1.0}, {"bm25": 1.0, "asks": True}),
         ({"late": 0.6}, {"late": 0.5}),
     ],
 )
@@ -253,17 +263,29 @@ def test_a_lone_weak_match_does_not_count_as_a_full_one() -> None:
 
 
 def test_without_a_weight_neighbours_change_nothing() -> None:
-    alone, beside = candidate("a", bm25=1.0), candidate("a", bm25=1.0, around=0.9, bm25_before=9.0)
+    alone = candidate("a", bm25=1.0)
+    beside = alone._replace(around=0.9, bm25_before=9.0, bm25_earlier=9.0, asks=True, answers=True)
     weights = Weights(neighbours=0)
     assert score(alone, best_bm25=2.0, weights=weights) == score(
         beside, best_bm25=2.0, weights=weights
     )
 
 
+@LAWS
+@given(one=candidates, weights=weightings)
+def test_what_neighbours_add_to_words_is_bounded(one: Candidate, weights: Weights) -> None:
+    words = full_match([one], weights, 0.0)
+    said = (one.bm25, one.bm25_before, one.bm25_earlier)
+    assert words <= sum(said) * (1 + 1e-12)
+    assert words >= one.bm25 / 2 - 1e-9
+    alone = one._replace(bm25_before=0.0, bm25_earlier=0.0, asks=False)
+    assert full_match([alone], weights, 0.0) == pytest.approx(one.bm25)
+
+
 def test_an_explanation_names_what_neighbours_and_tokens_add() -> None:
     found = explain(candidate(around=0.8, bm25_before=2.0, late=0.7), 2.0, Weights(), NOW_US)
     assert found.meaning == pytest.approx(0.4 * 0.5 + 0.6 * 0.8)
-    assert found.keyword == 0.3
+    assert found.keyword == 0.6
     assert "around 0.800" in str(found)
     assert "late 0.700" in str(found)
 

@@ -25,6 +25,23 @@ def test_every_token_of_the_query_counts_with_its_best_match_by_weight() -> None
         assert found[number] == pytest.approx((best * weights).sum() / weights.sum(), abs=1e-5)
 
 
+def test_a_token_may_find_a_share_of_its_best_match_in_the_memory_before() -> None:
+    query, ones = unit(2), np.ones(2, np.float32)
+    texts = {1: query[:1], 2: query[1:], 3: -query}
+    packed = {number: rerank.pack(vectors) for number, vectors in texts.items()}
+    best = {
+        number: (np.where(vectors > 0, 1, -1) / np.sqrt(16) @ query.T).max(axis=0)
+        for number, vectors in texts.items()
+    }
+    before = {2: rerank.Before(1, 0.6), 3: rerank.Before(2, 0.9), 1: rerank.Before(99, 1.0)}
+    found = rerank.late_scores(query, ones, packed, before)
+    assert found[1] == pytest.approx(best[1].mean(), abs=1e-5)
+    assert found[2] == pytest.approx(np.maximum(best[2], 0.6 * best[1]).mean(), abs=1e-5)
+    # Not what the memory before it was itself passed on.
+    assert found[3] == pytest.approx(np.maximum(best[3], 0.9 * best[2]).mean(), abs=1e-5)
+    assert rerank.fill(found, [1, 4])[4] == found[1]
+
+
 def test_a_dimension_that_fills_no_byte_is_kept_whole() -> None:
     vectors = unit(3, dimension=13)
     packed = rerank.pack(vectors)
