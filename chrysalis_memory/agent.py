@@ -368,7 +368,7 @@ class AgentMemory:
         running = self._open
         name, chosen = _choose(embedder)
         if chosen is None:
-            await running.in_thread(running.storage.rebuild_indexes)
+            await running.in_thread(lambda: running.storage.rebuild_indexes(progress))
             return await self.embed_pending(progress=progress)
         done = await running.queue.reindex(chosen, name, progress)
         self._chosen = name, chosen

@@ -288,7 +288,8 @@ def reindex(options: Options) -> None:
             show(done, total)
 
         async def work(memory: AgentMemory) -> str:
-            await memory.reindex(progress=count)
+            nonlocal embedded
+            embedded += await memory.reindex(progress=show)
             space = (await memory.statistics()).space
             return "no embedder" if space is None else space.fingerprint
 

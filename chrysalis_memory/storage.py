@@ -350,16 +350,22 @@ class MemoryStorage:
 
         self.submit(work).result()
 
-    def rebuild_indexes(self) -> None:
-        """Build the vector indexes anew from the stored vectors.
+    def rebuild_indexes(self, progress: Callable[[int, int], None] | None = None) -> None:
+        """Build the vector indexes anew from the stored vectors, in short transactions.
 
-        In short transactions, so that readers and other writers go on meanwhile.
+        Readers and other writers go on meanwhile, and an interruption leaves a valid index.
+
+        Args:
+            progress: Called after each with how many memories are done and how many there are.
         """
+        memories = self.count(Filter(include_archived=True, include_expired=True))
         for space in self.spaces():
             after: int | None = -1
             while after is not None:
                 work = partial(_rebuild_slice, space=space, after=after)
                 after = self.submit(work).result()
+                if progress is not None:
+                    progress(memories if after is None else min(after + 1, memories), memories)
 
     # Closing
 

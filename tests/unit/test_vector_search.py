@@ -136,6 +136,14 @@ def test_the_index_measures_how_much_it_finds(
     assert open_store("empty.db").statistics(measure_index=True).index_recall is None
 
 
+def test_rebuilding_tells_how_far_it_is(filled: MemoryStorage) -> None:
+    told: list[tuple[int, int]] = []
+    filled.rebuild_indexes(lambda done, total: told.append((done, total)))
+    assert told[-1] == (COUNT, COUNT)
+    assert len(told) > 1
+    assert told == sorted(told)
+
+
 def test_any_number_of_results_can_be_asked_for(filled: MemoryStorage, vectors: np.ndarray) -> None:
     found = nearest(filled, vectors[0], COUNT + 5_000)
     assert [number for number, _ in found] == best(vectors, vectors[0], COUNT)
