@@ -27,7 +27,7 @@ def sentences(count: int, *, seed: int = 7) -> list[str]:
             if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
                 for match in _SENTENCE.finditer(ast.get_docstring(node) or ""):
                     sentence = " ".join(match[0].split())
-                    if 4 <= len(sentence.split()) <= 60:
+                    if 4 <= len(sentence.split()) <= 60 and "\0" not in sentence:
                         found[sentence] = None
     texts = list(found)
     random.Random(seed).shuffle(texts)
