@@ -179,7 +179,12 @@ class WordIndex:
         rows_max = _ROWS + _ROWS_SHARE * self.document_count()
         found = Holders.none()
         rows = 0
+        left = sum(term.idf for term in terms)
         for term in sorted(terms, key=lambda term: term.frequency):
+            # As many hold what is worth all that is left: who holds only that is not among them.
+            if np.count_nonzero(found.worth >= left) >= _SCORED * limit:
+                break
+            left -= term.idf
             rows += term.frequency
             if rows > rows_max and (
                 len(found.numbers) >= limit
@@ -187,7 +192,7 @@ class WordIndex:
             ):
                 break
             found = found.joined(self._holding(term, condition))
-        return self._best(found.worthiest(_SCORED * limit), terms, limit)
+        return self._best(found.worthiest(_SCORED * limit, limit), terms, limit)
 
     def _any_waits(self) -> bool:
         """Tell whether a memory has no vector yet, and so can be found by its words only."""
@@ -267,8 +272,15 @@ class Holders(NamedTuple):
         np.add.at(worth, places, np.concatenate([self.worth, other.worth]))
         return Holders(numbers, worth)
 
-    def worthiest(self, n: int) -> Numbers:
-        """Return the numbers of the ``n`` of most worth, and all that tie with the last."""
+    def worthiest(self, n: int, at_least: int) -> Numbers:
+        """Return the numbers of about ``n`` of most worth; those that tie come in or stay out.
+
+        They stay out where the others are ``at_least`` so many: many may hold but one same term.
+        """
         if len(self.numbers) <= n:
             return self.numbers
-        return self.numbers[self.worth >= np.partition(self.worth, -n)[-n] - _ROUNDING]
+        last = np.partition(self.worth, -n)[-n]
+        better = self.numbers[self.worth > last + _ROUNDING]
+        if len(better) >= at_least:
+            return better
+        return self.numbers[self.worth >= last - _ROUNDING]
