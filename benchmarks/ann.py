@@ -30,6 +30,7 @@ import apsw
 import numpy as np
 import sqlite_vec
 from ann_data import enlarged, real
+from results import Results, add_option
 
 from chrysalis_memory import Filter, MemoryStorage
 from chrysalis_memory.codec import text_hash
@@ -126,7 +127,12 @@ def race(engines: dict[str, Search], asked: np.ndarray) -> dict[str, tuple[float
     return {name: (statistics.median(times[name]) * 1e3, answers[name]) for name in engines}
 
 
-def report(raced: dict[str, tuple[float, list[list[int]]]], truth: str) -> None:
+def report(
+    raced: dict[str, tuple[float, list[list[int]]]],
+    truth: str,
+    results: Results | None = None,
+    size: int = 0,
+) -> None:
     base, right = raced[truth]
     for name, (median, answers) in raced.items():
         hits = [len(set(a) & set(b)) / max(len(b), 1) for a, b in zip(answers, right, strict=True)]
@@ -135,6 +141,10 @@ def report(raced: dict[str, tuple[float, list[list[int]]]], truth: str) -> None:
             f"  {name:28} p50 {median:9.3f} ms   {median / base:7.3f} × {truth}   "
             f"recall@10 {recall:.4f}"
         )
+        if results is not None:
+            results.add(
+                kind="ann", size=size, engine=name, p50=median, ratio=median / base, recall=recall
+            )
 
 
 def filters(storage: MemoryStorage, vectors: np.ndarray, asked: np.ndarray) -> None:
@@ -295,6 +305,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()))
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--writes", type=int, default=200, help="0 to leave them out")
+    add_option(parser)
     arguments = parser.parse_args()
     base, asked = real(arguments.cache)
     for size in arguments.sizes:
@@ -324,7 +335,7 @@ def measure(folder: Path, vectors: np.ndarray, asked: np.ndarray, arguments: Any
             engines["vec0, flat"] = flat_vec0(vectors, folder)
         if arguments.peers:
             engines |= ann_peers.engines(vectors, folder)
-        report(race(engines, asked), "exact numpy")
+        report(race(engines, asked), "exact numpy", Results(arguments.json), len(vectors))
         filters(storage, vectors, asked[:40])
         if arguments.writes:
             writes(storage, path, vectors, arguments.writes)

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import results as results_file
 
 from chrysalis_memory import AgentMemory, Weights
 from chrysalis_memory.backends.sqlite.tokenizer import match
@@ -226,7 +227,9 @@ def mean(rows: Sequence[Mapping[str, float]], name: str) -> float:
     return sum(row[name] for row in rows) / len(rows)
 
 
-def report(title: str, results: Results, headline: Sequence[str], k: int) -> None:
+def report(
+    title: str, results: Results, headline: Sequence[str], k: int, kept: results_file.Results
+) -> None:
     categories = sorted({c for by_category in results.values() for c in by_category})
     counts = next(iter(results.values()))
     print(f"\n## {title}: {sum(len(counts[c]) for c in categories)} questions with evidence\n")
@@ -239,6 +242,8 @@ def report(title: str, results: Results, headline: Sequence[str], k: int) -> Non
             rows = [row for category in group for row in by_category[category]]
             cells = " | ".join(f"{mean(rows, name):.3f}" for name in names)
             print(f"| {system} | {label} | {len(rows)} | {cells} |")
+            if label == "+".join(headline):
+                kept.add(kind="quality", data=title, system=system, recall=mean(rows, names[0]))
 
 
 async def run(arguments: argparse.Namespace) -> None:
@@ -256,9 +261,10 @@ async def run(arguments: argparse.Namespace) -> None:
             results, priors = await measure(
                 read(Path(path)), embedder, arguments.k, title == "LoCoMo"
             )
-            report(title, results, headline, arguments.k)
+            kept = results_file.Results(arguments.json)
+            report(title, results, headline, arguments.k, kept)
             if priors:
-                report(f"{title}, priors", priors, headline, arguments.k)
+                report(f"{title}, priors", priors, headline, arguments.k, kept)
             print(f"\n{arguments.embedder}, {time.perf_counter() - start:.0f} s")
 
 
@@ -269,6 +275,7 @@ def main() -> None:
     parser.add_argument("--no-captions", action="store_true", help="leave out what images show")
     parser.add_argument("--embedder", default="minilm")
     parser.add_argument("-k", type=int, default=10)
+    results_file.add_option(parser)
     arguments = parser.parse_args()
     if not (arguments.locomo or arguments.qmsum):
         parser.error("name at least one data set; see CONTRIBUTING for where they come from")

@@ -22,6 +22,7 @@ import apsw
 import numpy as np
 import sqlite_vec
 from ann_data import REAL, enlarged, real
+from results import Results, add_option
 from sentences import queries, sentences
 
 from chrysalis_memory import AgentMemory
@@ -77,7 +78,7 @@ async def timed(memory: AgentMemory, embedder: Given, asked: Sequence[str]) -> l
     return taken
 
 
-async def measure(size: int, rounds: int, cache: Path) -> None:
+async def measure(size: int, rounds: int, cache: Path, results: Results) -> None:
     texts = sentences(size)
     vectors, asked = real(cache)
     asked_texts = queries(sentences(REAL), len(asked))[:rounds]
@@ -103,6 +104,10 @@ async def measure(size: int, rounds: int, cache: Path) -> None:
         f"{statistics.median(of_common_words):6.2f} ms   learned {learned:7,.0f}/s",
         flush=True,
     )
+    results.add(
+        kind="recall", size=size, p50=p50, p95=p95, bare=bare,
+        common=statistics.median(of_common_words),
+    )  # fmt: skip
 
 
 def bare_vec0(vectors: np.ndarray, asked: np.ndarray) -> float:
@@ -136,9 +141,11 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000])
     parser.add_argument("--rounds", type=int, default=200, help="queries, 300 at most")
     parser.add_argument("--cache", type=Path, default=Path(tempfile.gettempdir()))
+    add_option(parser)
     arguments = parser.parse_args()
+    results = Results(arguments.json)
     for size in arguments.sizes:
-        asyncio.run(measure(size, min(arguments.rounds, 300), arguments.cache))
+        asyncio.run(measure(size, min(arguments.rounds, 300), arguments.cache, results))
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def in_a_full_store(folder: Path, size: int, rounds: int) -> None:
     """Single durable writes of whole memories, beside the same rows through bare apsw.
 
     The bare side is a copy of the file, with the same tables and indexes, and writes the very rows
-    that ours wrote: memory, tag, words, full-text index and vector.
+    that ours wrote: memory, tag, words with their totals, full-text index, vector and its block of
+    codes.
     """
     chance = np.random.default_rng(5)
 
@@ -151,6 +152,10 @@ def copy_rows(source: apsw.Connection, bare: apsw.Connection, memory_id: str, st
         (table, source.execute(f"SELECT * FROM {table} WHERE memory = ?", (number,)).fetchall())
         for table in ("tag", "memory_word", "vector_1")
     ]
+    codes = source.execute(
+        "SELECT present, codes, change, chunk FROM vector_code_1 WHERE chunk = ?", (number >> 8,)
+    ).get
+    totals = source.execute("SELECT * FROM word_statistics").get
     old = bare.execute("SELECT tokens FROM memory_word WHERE memory = ?", (number,)).get
 
     def write() -> None:
@@ -169,6 +174,10 @@ def copy_rows(source: apsw.Connection, bare: apsw.Connection, memory_id: str, st
         if step != "delete":
             tokens = parts[1][1][0][2]
             bare.execute("INSERT INTO memory_text (rowid, tokens) VALUES (?, ?)", (number, tokens))
+        bare.execute("UPDATE word_statistics SET memories = ?, tokens = ?, rewritten = ?", totals)
+        bare.execute(
+            "UPDATE vector_code_1 SET present = ?, codes = ?, change = ? WHERE chunk = ?", codes
+        )
         bare.execute("COMMIT")
 
     return timed(write)

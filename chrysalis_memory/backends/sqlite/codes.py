@@ -189,17 +189,10 @@ def by_component(codes: Codes, vector: Vector) -> NDArray[np.float32]:
 
     The query's own components tell more than their signs (asymmetric distances, Jégou, Douze and
     Schmid 2011): of the 1,000 best by bits, the 200 best by this hold .999 of the ten nearest of
-    100,000 sentences, where the 200 best by bits hold .992. A table per byte spares unpacking.
+    100,000 sentences, where the 200 best by bits hold .992.
     """
-    padded = np.zeros(codes.shape[1] * _WORD_BITS, np.float32)
-    padded[: len(vector)] = vector
-    table = padded.reshape(-1, 8) @ _BITS_OF_BYTES
-    octets = codes.view(np.uint8)
-    return np.ascontiguousarray(table[np.arange(octets.shape[1]), octets]).sum(axis=1)
-
-
-# Of shape (8, 256): which bits each byte has.
-_BITS_OF_BYTES = (np.arange(256) >> np.arange(8)[:, None] & 1).astype(np.float32)
+    bits = np.unpackbits(codes.view(np.uint8), axis=1, bitorder="little", count=len(vector))
+    return np.vecdot(bits.astype(np.float32), vector)
 
 
 class CodeRanking:
