@@ -4,7 +4,6 @@ import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from functools import partial
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
@@ -24,6 +23,7 @@ from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
 from chrysalis_memory.query import Filter, Order, Query
+from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
 from chrysalis_memory.transaction import Transaction, document_of
 
@@ -351,21 +351,15 @@ class MemoryStorage:
         self.submit(work).result()
 
     def rebuild_indexes(self, progress: Callable[[int, int], None] | None = None) -> None:
-        """Build the vector indexes anew from the stored vectors, in short transactions.
+        """Build the indexes anew from texts and stored vectors, in short transactions.
 
         Readers and other writers go on meanwhile, and an interruption leaves a valid index.
 
         Args:
-            progress: Called after each with how many memories are done and how many there are.
+            progress: Called after each with how much is done and how much there is.
         """
         memories = self.count(Filter(include_archived=True, include_expired=True))
-        for space in self.spaces():
-            after: int | None = -1
-            while after is not None:
-                work = partial(_rebuild_slice, space=space, after=after)
-                after = self.submit(work).result()
-                if progress is not None:
-                    progress(memories if after is None else min(after + 1, memories), memories)
+        rebuild(self.submit, self.spaces(), memories, progress)
 
     # Closing
 
@@ -383,13 +377,6 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"MemoryStorage({str(self.path)!r}, {self.instance!r})"
-
-
-def _rebuild_slice(transaction: Transaction, space: Space, after: int) -> int | None:
-    known = transaction.space(space.fingerprint)
-    if known is None or known.number != space.number:
-        return None  # dropped meanwhile
-    return transaction.session.rebuild_index(space, after=after)
 
 
 def _name_replica(transaction: Transaction) -> str:

@@ -208,7 +208,7 @@ class Session(Protocol):
         """Remove a space with its vectors."""
         ...
 
-    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
+    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 4) -> int | None:
         """Build a slice of the search index of ``space`` anew from its vectors.
 
         The index answers rightly between slices, so each can be a transaction of its own.
@@ -302,6 +302,18 @@ class Session(Protocol):
 
         ``sum(idf · f · (k1 + 1) / (f + k1 · (1 - b + b · length / mean length)))`` over the terms,
         each occurring ``f`` times, with k1 = 0.9 and b = 0.4.
+        """
+        ...
+
+    def rebuild_words(self, *, after: int = -1, limit: int = 500) -> int | None:
+        """Make the tokens of a slice of memories anew, and write those that differ.
+
+        Args:
+            after: Go on behind this memory number.
+            limit: How many memories.
+
+        Returns:
+            Where to go on, or ``None`` when all is done.
         """
         ...
 

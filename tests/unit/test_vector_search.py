@@ -139,7 +139,7 @@ def test_the_index_measures_how_much_it_finds(
 def test_rebuilding_tells_how_far_it_is(filled: MemoryStorage) -> None:
     told: list[tuple[int, int]] = []
     filled.rebuild_indexes(lambda done, total: told.append((done, total)))
-    assert told[-1] == (COUNT, COUNT)
+    assert told[-1] == (2 * COUNT, 2 * COUNT)  # their words, then their vectors
     assert len(told) > 1
     assert told == sorted(told)
 

@@ -8,6 +8,7 @@ import pytest
 from chrysalis_memory import MemoryDocument, MemoryStorage
 from chrysalis_memory.backends.base import Term, WeightedTerm
 from chrysalis_memory.backends.sqlite import words
+from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer
 from chrysalis_memory.query import Filter, Query
 
 EVERYTHING = Query(Filter(), 1)
@@ -166,6 +167,23 @@ def test_counts_see_what_another_store_of_the_same_file_writes(store: MemoryStor
         assert held(store, "tea") == [3]
         other.forget("m1")
         assert held(store, "tea") == held(other, "tea") == [2]
+
+
+def test_rebuilding_finds_what_another_tokenizer_had_hidden(
+    store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Tokenizer, "of_memory", lambda _, text: text.upper().split())
+        ids = fill(store, "running late", "late")
+    fill(store, "late again")
+    store.forget("m1")
+    assert found(store, "run") == []
+    store.rebuild_indexes()
+    assert found(store, "run") == ids[:1]
+    assert held(store, "late", "RUNNING") == [2, 1]
+    assert store.read(lambda s: s.document_count()) == 2
+    check = "INSERT INTO memory_text (memory_text, rank) VALUES ('integrity-check', 1)"
+    store.submit(lambda transaction: transaction.session.connection.execute(check)).result(20)
 
 
 def test_a_write_sees_its_own_words_and_those_of_the_writes_before_it(

@@ -88,7 +88,7 @@ class VectorSpaces(TokenVectors):
         self.connection.execute("DELETE FROM space WHERE number = ?", (space.number,))
         self._spaces = None
 
-    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 8) -> int | None:
+    def rebuild_index(self, space: Space, *, after: int = -1, limit: int = 4) -> int | None:
         """See :meth:`Session.rebuild_index`."""
         if after < 0:
             self.drop_tokens(space)

@@ -94,6 +94,20 @@ class WordIndex:
             (memories, tokens, rewritten),
         )
 
+    def rebuild_words(self, *, after: int = -1, limit: int = 500) -> int | None:
+        """See :meth:`Session.rebuild_words`."""
+        rows = self.connection.execute(
+            "SELECT m.number, m.content, w.tokens FROM memory m "
+            "LEFT JOIN memory_word w ON w.memory = m.number "
+            "WHERE m.number > ? ORDER BY m.number LIMIT ?",
+            (after, limit),
+        ).fetchall()
+        for number, text, known in rows:
+            made = None if text is None else joined(self._tokenizer.of_memory(text))
+            if made != known:
+                self.index_words(number, known, text)
+        return rows[-1][0] if len(rows) == limit else None
+
     def _insert(self, number: int, text: str) -> int:
         tokens = self._tokenizer.of_memory(text)
         row = (number, len(tokens), joined(tokens))
