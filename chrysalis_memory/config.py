@@ -40,7 +40,7 @@ class AgentMemoryConfig(BaseSettings):
     """Whether a returned write survives a power cut (``FULL``)."""
     weights: Weights = Weights()
     """How recall weighs what it finds."""
-    candidates: Annotated[int, Field(ge=1, le=1000)] = 30
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many candidates each index gives to recall, at least; never fewer than ``2 · k``, and 50
     where they are ranked again."""
     accuracy: Accuracy = "balanced"

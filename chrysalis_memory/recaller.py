@@ -258,8 +258,9 @@ class Recaller:
         """Return the best ``k`` of the candidates."""
         candidates = found.candidates
         now_us = asked.request.query.now_us
-        full = recall.full_match(candidates, ask.weights, found.full_bm25)
+        full = found.full_bm25
         if asked.tokens is not None and space is not None:
+            full = recall.full_match(candidates, ask.weights, full)  # of those left out, too
             candidates = self._late(session, space, found, asked.request, asked.tokens, ask)
         ranked = recall.rank(
             candidates,
