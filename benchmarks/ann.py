@@ -4,8 +4,9 @@ Usage:
     python benchmarks/ann.py --sizes 10000 100000 1000000
     python benchmarks/ann.py --sizes 10000 100000 --peers   (those that are installed)
 
-All engines answer the same queries in turn, one thread each. Sizes above 10,000 are filled up with
-made vectors of the real ones' spectrum (see ``ann_data.py``).
+All engines answer the same queries in turn, one thread each; ours also from a file that stores its
+vectors as int8, whose size is printed beside that of the file of float32. Sizes above 10,000 are
+filled up with made vectors of the real ones' spectrum (see ``ann_data.py``).
 """
 
 # ruff: noqa: E402 - numpy takes its number of threads when it is imported
@@ -33,7 +34,9 @@ from ann_data import enlarged, real
 from results import Results, add_option
 
 from chrysalis_memory import Filter, MemoryStorage
+from chrysalis_memory.backends.sqlite.vector_blobs import encode
 from chrysalis_memory.codec import text_hash
+from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import Query
 
 Search = Callable[[np.ndarray], list[int]]
@@ -46,7 +49,7 @@ def namespace_of(number: int) -> str:
     return NAMESPACES[2] if number % 100 == 1 else NAMESPACES[int(number % 10 == 0)]
 
 
-def build(path: Path, vectors: np.ndarray) -> float:
+def build(path: Path, vectors: np.ndarray, kind: VectorStorage = "float32") -> float:
     """Fill a store with memories and vectors, and return the seconds its index took."""
     with MemoryStorage(path, "benchmark") as storage:
         storage.open_space("model", "model", vectors.shape[1])
@@ -64,7 +67,10 @@ def build(path: Path, vectors: np.ndarray) -> float:
         )
         bare.executemany(
             "INSERT INTO vector_1 VALUES (?, ?, ?)",
-            ((n, text_hash(f"text {n}"), v.tobytes()) for n, v in enumerate(vectors, 1)),
+            (
+                (n, text_hash(f"text {n}"), encode(vector, kind))
+                for n, vector in enumerate(vectors, 1)
+            ),
         )
         bare.execute("DELETE FROM pending")
     bare.close()
@@ -125,6 +131,16 @@ def race(engines: dict[str, Search], asked: np.ndarray) -> dict[str, tuple[float
             times[name].append(time.perf_counter() - start)
             answers[name].append(found)
     return {name: (statistics.median(times[name]) * 1e3, answers[name]) for name in engines}
+
+
+def truncated(vectors: np.ndarray, asked: np.ndarray) -> None:
+    """Print how many of the ten nearest the first components alone find."""
+    search = exact(vectors)
+    for kept in (256, 128):
+        first = vectors[:, :kept] / np.linalg.norm(vectors[:, :kept], axis=1, keepdims=True)
+        short = exact(first)
+        hits = [len(set(search(vector)) & set(short(vector[:kept]))) / 10 for vector in asked]
+        print(f"  the first {kept} components alone find {statistics.mean(hits):.3f} of them")
 
 
 def report(
@@ -308,6 +324,8 @@ def main() -> None:
     add_option(parser)
     arguments = parser.parse_args()
     base, asked = real(arguments.cache)
+    print(f"ten nearest of {len(base):,} sentences, for {len(asked)} queries")
+    truncated(base, asked)
     for size in arguments.sizes:
         vectors = enlarged(base, size)
         with tempfile.TemporaryDirectory() as folder:
@@ -315,23 +333,28 @@ def main() -> None:
 
 
 def measure(folder: Path, vectors: np.ndarray, asked: np.ndarray, arguments: Any) -> None:
-    path = folder / "memory.db"
+    path, small = folder / "memory.db", folder / "int8.db"
     print(f"{len(vectors):,} vectors of {vectors.shape[1]} dimensions")
     seconds = build(path, vectors)
+    build(small, vectors, "int8")
+    sizes = [file.stat().st_size >> 20 for file in (path, small)]
     print(
-        f"  index built from the vectors in {seconds:.2f} s   file {path.stat().st_size >> 20} MiB"
+        f"  index built from the vectors in {seconds:.2f} s   file {sizes[0]} MiB, "
+        f"with int8 {sizes[1]} MiB"
     )
     np.save(folder / "asked.npy", asked)
     sys.stdout.flush()
     subprocess.run([sys.executable, "-c", COLD, str(path), str(folder / "asked.npy")], check=True)
-    with MemoryStorage(path, "benchmark") as storage:
+    with MemoryStorage(path, "benchmark") as storage, MemoryStorage(small, "benchmark") as int8:
         engines = {
             "exact numpy": exact(vectors),
             "ours, fast": ours(storage, "fast"),
             "ours, balanced": ours(storage, "balanced"),
+            "ours, balanced, int8": ours(int8, "balanced"),
         }
         if len(vectors) <= 100_000:
             engines["ours, exact"] = ours(storage, "exact")
+            engines["ours, exact, int8"] = ours(int8, "exact")
             engines["vec0, flat"] = flat_vec0(vectors, folder)
         if arguments.peers:
             engines |= ann_peers.engines(vectors, folder)

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chrysalis_memory import codec, wire
+from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
 from chrysalis_memory.storage import Accuracy
@@ -49,6 +50,9 @@ class AgentMemoryConfig(BaseSettings):
     index_ram_bytes: Annotated[int, Field(ge=0)] = 256 << 20
     """RAM for the vector index, 4.8 MB per 100,000 vectors of 384 dimensions. A larger index is
     read from the file at every search."""
+    vector_storage: VectorStorage = "float32"
+    """What vectors are stored as from now on: ``"int8"`` takes a quarter of the bytes. A file may
+    hold both."""
     common_name_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """A name in more than this share of memories is left out of the query's vector."""
     late_interaction: bool = False

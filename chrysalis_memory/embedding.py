@@ -1,7 +1,7 @@
 """An embedding: a unit vector, the space it lives in, and the digest of the text it stands for."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,8 @@ from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
 
 Vector = NDArray[np.float32]
+VectorStorage = Literal["float32", "int8"]
+"""What a store keeps of a vector: its components, or a quarter of the bytes."""
 
 
 class Embedding:

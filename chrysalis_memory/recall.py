@@ -261,7 +261,7 @@ def rank(
     scored = [(score_of(candidate), candidate) for candidate in candidates]
     scored.sort(key=lambda pair: (-pair[0], pair[1].id))
     return [
-        (candidate, explain(candidate, full, weights, now_us, searched))
+        (candidate, _explain(candidate, score, full, weights, now_us, searched))
         for score, candidate in scored[:k]
         if min_score is None or score >= min_score
     ]
@@ -288,6 +288,18 @@ def explain(
         now_us: The moment ages are counted from, in microseconds since 1970.
         searched: How the vector index was searched.
     """
+    score = _scorer(full_bm25, weights, now_us)(candidate)
+    return _explain(candidate, score, full_bm25, weights, now_us, searched)
+
+
+def _explain(
+    candidate: Candidate,
+    score: float,
+    full_bm25: float,
+    weights: Weights,
+    now_us: int,
+    searched: str | None,
+) -> Explanation:
     similarity, around, keyword, late = _normalised(candidate, full_bm25, weights)
     return Explanation(
         similarity=similarity,
@@ -305,7 +317,7 @@ def explain(
         access_count=candidate.access_count,
         age_days=_age_days(candidate, now_us),
         weights=weights,
-        score=_scorer(full_bm25, weights, now_us)(candidate),
+        score=score,
         searched=searched,
     )
 

@@ -108,6 +108,7 @@ class Running:
             timeout_seconds=self._config.timeout_seconds,
             synchronous=self._config.synchronous,
             index_ram_bytes=self._config.index_ram_bytes,
+            vector_storage=self._config.vector_storage,
         )
 
     async def close(self) -> None:

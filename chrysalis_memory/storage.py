@@ -8,19 +8,12 @@ from pathlib import Path
 from typing import Literal, Self, TypeVar
 
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import (
-    Accuracy,
-    Backend,
-    Pending,
-    Session,
-    Space,
-    StoredMemory,
-)
+from chrysalis_memory.backends.base import Accuracy, Backend, Pending, Session, Space, StoredMemory
 from chrysalis_memory.backends.sqlite import SQLiteBackend
 from chrysalis_memory.collection import MemoryCollection
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
-from chrysalis_memory.embedding import Embedding
+from chrysalis_memory.embedding import Embedding, VectorStorage
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
 from chrysalis_memory.query import Filter, Order, Query
 from chrysalis_memory.rebuild import rebuild
@@ -59,6 +52,8 @@ class MemoryStorage:
         clock: Gives the stamps.
         index_ram_bytes: The most RAM for the vector index of a space, 256 MiB by default: five
             million vectors of 384 dimensions. A larger one is read from the file at every search.
+        vector_storage: What vectors are stored as from now on: ``"float32"``, or ``"int8"`` in a
+            quarter of the bytes. A file may hold both.
 
     Raises:
         InvalidValue: a path or an option that is not acceptable.
@@ -81,10 +76,13 @@ class MemoryStorage:
         synchronous: Synchronous = "FULL",
         clock: HybridLogicalClock | None = None,
         index_ram_bytes: int | None = None,
+        vector_storage: VectorStorage = "float32",
     ) -> None:
         self.instance = wire.check_name(instance, what="instance")
         if synchronous not in ("FULL", "NORMAL"):
             raise InvalidValue(f"synchronous is 'FULL' or 'NORMAL', got {synchronous!r}")
+        if vector_storage not in ("float32", "int8"):
+            raise InvalidValue(f"vector_storage is 'float32' or 'int8', got {vector_storage!r}")
         if not 0 <= timeout_seconds < 86_400:
             raise InvalidValue(f"timeout_seconds must be from 0 to 86400, got {timeout_seconds!r}")
         self.clock = HybridLogicalClock() if clock is None else clock
@@ -95,6 +93,7 @@ class MemoryStorage:
             timeout_seconds=timeout_seconds,
             synchronous=synchronous,
             index_ram_bytes=index_ram_bytes,
+            vector_storage=vector_storage,
         )
         self.replica = self._replica()
 

@@ -9,6 +9,7 @@ is imported only when it is asked for.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, cast
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "chrysalis_memory.embedders"
 
+_DIMENSION = re.compile(r"[1-9][0-9]{0,8}")
 _MEMBERS = ("model", "dimension", "max_tokens", "fingerprint", "prepare", "embed", "close")
 
 
@@ -28,7 +30,8 @@ def resolve(name: str) -> Embedder:
 
     Args:
         name: "minilm"; "hashing" or "hashing:512"; "ollama:MODEL"; "transformers:PATH_OR_NAME";
-            "model2vec:PATH_OR_NAME"; or one added by an entry point.
+            "model2vec:PATH_OR_NAME"; "truncate:DIMENSION:NAME" with any of these names; or one
+            added by an entry point.
 
     Returns:
         A new embedder with its default options.
@@ -140,6 +143,18 @@ def _model2vec(model: str | None) -> Embedder:
     return Model2VecEmbedder(_needed("model2vec", model, "/path/to/model"))
 
 
+def _truncate(model: str | None) -> Embedder:
+    from embedders.truncated import TruncatedEmbedder
+
+    dimension, _, name = (model or "").partition(":")
+    if not _DIMENSION.fullmatch(dimension) or not name:
+        raise UnknownEmbedder(
+            "'truncate' takes a dimension of at least 1 and an embedder's name, as in "
+            f"'truncate:256:ollama:nomic-embed-text', got {model!r}"
+        )
+    return TruncatedEmbedder(resolve(name), int(dimension))
+
+
 def _needed(provider: str, model: str | None, example: str) -> str:
     if model is None:
         raise UnknownEmbedder(f"{provider!r} needs a model, as in '{provider}:{example}'")
@@ -152,4 +167,5 @@ _BUILT_IN: dict[str, Callable[[str | None], Embedder]] = {
     "model2vec": _model2vec,
     "ollama": _ollama,
     "transformers": _transformers,
+    "truncate": _truncate,
 }

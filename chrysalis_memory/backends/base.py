@@ -232,7 +232,11 @@ class Session(Protocol):
         ...
 
     def save_vector(self, space: Space, number: int, text_hash: bytes, vector: Vector) -> bool:
-        """Store the vector of a memory, unless its text has changed since; tell whether it did."""
+        """Store the vector of a memory, unless its text has changed since; tell whether it did.
+
+        Raises:
+            InvalidValue: a vector of another length than those of the space.
+        """
         ...
 
     def sample(self, space: Space, count: int) -> list[int]:

@@ -16,6 +16,7 @@ from embedders.cached import CachedEmbedder
 from embedders.function import FunctionEmbedder
 from embedders.hashing import HashingEmbedder
 from embedders.minilm import BUNDLED_FOLDER, MiniLMEmbedder
+from embedders.truncated import TruncatedEmbedder
 from tests.unit.embedders.ollama_server import OllamaServer, running_ollama
 
 TEXTS = [
@@ -64,6 +65,7 @@ CASES: dict[str, Make] = {
     "function-async": lambda _: FunctionEmbedder(letters_async),
     "function-batch": lambda _: FunctionEmbedder(letters_batch, batch=True, batch_size=2),
     "cached": lambda _: CachedEmbedder(HashingEmbedder(), max_entries=3),
+    "truncated": lambda _: TruncatedEmbedder(MiniLMEmbedder(), 128),
     "ollama": ollama,
     "model2vec": model2vec,
 }

@@ -131,6 +131,9 @@ SETTINGS: dict[str, Callable[[], object]] = {
     "unknown setting": lambda: AgentMemory("ada", colour="red"),
     "setting out of range": lambda: AgentMemory("ada", candidates=0),
     "unknown embedder": lambda: AgentMemory("ada", embedder="oracle"),
+    "truncated to more components than there are": lambda: AgentMemory(
+        "ada", embedder="truncate:300:hashing"
+    ),
 }
 ELSEWHERE = {
     "export into a missing folder",

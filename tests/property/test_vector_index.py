@@ -25,6 +25,8 @@ LARGE = vector_index.Limits()
 MEMORIES = 12
 FIRST = (0, CHUNK - 5, SEGMENT_CHUNKS * CHUNK - 5, 2**33 - 5)
 """The numbers behind which memories begin: around the borders of the index's parts."""
+KINDS = (("float32", "float32"), ("int8", "int8"), ("float32", "int8"))
+"""What the two stores of a file store vectors as."""
 FILTERS = (
     Filter(),
     Filter.of(tags_all="even"),
@@ -62,9 +64,10 @@ def vector_of(text: int) -> np.ndarray:
 class Player:
     """Plays steps on a file through two stores, and keeps snapshots open meanwhile."""
 
-    def __init__(self, folder: Path, first: int) -> None:
+    def __init__(self, folder: Path, first: int, kinds: tuple[Any, Any]) -> None:
         self.path = folder / "memory.db"
-        self.stores = [self._open(), self._open()]
+        self.kinds = list(kinds)
+        self.stores = [self._open(kind) for kind in kinds]
         self.held: list[tuple[Any, list[Any]]] = []
         self.storage.open_space("model", "model", DIMENSION)
         if first:
@@ -80,8 +83,8 @@ class Player:
     def storage(self) -> MemoryStorage:
         return self.stores[0]
 
-    def _open(self) -> MemoryStorage:
-        return MemoryStorage(self.path, "ada", synchronous="NORMAL")
+    def _open(self, kind: Any) -> MemoryStorage:
+        return MemoryStorage(self.path, "ada", synchronous="NORMAL", vector_storage=kind)
 
     def put(self, number: int, text: int) -> None:
         def work(transaction: Any) -> None:
@@ -137,10 +140,12 @@ class Player:
     def reopen(self) -> None:
         self.release()
         self.stores.pop(0).close()
-        self.stores.append(self._open())
+        self.kinds.append(self.kinds.pop(0))
+        self.stores.append(self._open(self.kinds[-1]))
 
     def other(self) -> None:
         self.stores.reverse()
+        self.kinds.reverse()
 
     def search(self, text: int) -> None:
         for storage in self.stores:
@@ -188,8 +193,8 @@ def check(session: Any, vector: np.ndarray) -> None:
         query = Query(wanted, NOW_US)
         matching = [row.number for row in session.select(query, "created", None)]
         true = sorted(session.similarities(space, vector, matching).items(), key=lambda p: -p[1])
-        for k in (1, 4, 50):
-            found = session.nearest(space, vector, k, query).pairs
+        for k, accuracy in ((1, "balanced"), (4, "exact"), (50, "balanced"), (50, "exact")):
+            found = session.nearest(space, vector, k, query, accuracy=accuracy).pairs
             last = true[min(k, len(true)) - 1][1] if true else 0.0
             assert dict(found) == {n: cosine for n, cosine in true if cosine >= last}
             assert [cosine for _, cosine in found] == sorted(
@@ -203,13 +208,13 @@ def check(session: Any, vector: np.ndarray) -> None:
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
-@given(first=st.sampled_from(FIRST), played=steps)
+@given(first=st.sampled_from(FIRST), kinds=st.sampled_from(KINDS), played=steps)
 def test_after_any_history_the_index_equals_one_built_anew(
-    limits: vector_index.Limits, first: int, played: list[Any]
+    limits: vector_index.Limits, first: int, kinds: tuple[Any, Any], played: list[Any]
 ) -> None:
     with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
         patch.setattr(vector_index, "LIMITS", limits)
-        player = Player(Path(folder), first)
+        player = Player(Path(folder), first, kinds)
         for name, *arguments in played:
             getattr(player, name)(*arguments)
         player.end()

@@ -7,7 +7,7 @@ import pytest
 
 from chrysalis_memory import AgentMemory, AgentMemoryConfig, Weights
 from chrysalis_memory.config import default_path
-from chrysalis_memory.errors import InvalidValue, NotADatabase
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue, NotADatabase
 from embedders.errors import UnknownEmbedder
 
 HOSTILE = (
@@ -97,6 +97,7 @@ async def test_without_a_path_the_agent_uses_the_data_folder() -> None:
         ("timeout_seconds", -1),
         ("timeout_seconds", float("nan")),
         ("synchronous", "OFF"),
+        ("vector_storage", "float16"),
         ("on_embedder_change", "ignore"),
         ("embedding_batch", 0),
         ("access_flush_seconds", 0),
@@ -143,6 +144,19 @@ async def test_without_an_embedder_the_one_the_file_was_made_with_is_used(tmp_pa
     async with AgentMemory("ada", path=path) as memory:
         assert [found.content for found in await memory.recall("tea")] == ["tea"]
         assert (await memory.statistics()).space.dimension == 64
+
+
+async def test_a_truncated_embedder_is_known_again_when_its_file_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "memory.db"
+    async with AgentMemory("ada", path=path, embedder="truncate:128:hashing:256") as memory:
+        await memory.learn("tea at four")
+        await memory.learn("the market fell")
+    async with AgentMemory("ada", path=path) as memory:
+        space = (await memory.statistics()).space
+        assert (space.name, space.dimension) == ("truncate:128:hashing:256", 128)
+        assert [found.content for found in await memory.recall("tea", k=1)] == ["tea at four"]
+    with pytest.raises(EmbeddingSpaceMismatch):
+        await AgentMemory("ada", path=path, embedder="hashing:128").start()
 
 
 async def test_a_file_that_must_exist_is_not_made(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.schema import migrate
 from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
+from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -26,6 +27,7 @@ class SQLiteBackend:
         timeout_seconds: How long a write waits for another process.
         synchronous: ``FULL`` (a returned write survives a power cut) or ``NORMAL``.
         index_ram_bytes: The most RAM that the codes of a space may take.
+        vector_storage: What vectors that are written are stored as.
 
     Raises:
         NotADatabase: a directory, another application's file, or a damaged one.
@@ -39,6 +41,7 @@ class SQLiteBackend:
         timeout_seconds: float = 5.0,
         synchronous: str = "FULL",
         index_ram_bytes: int | None = None,
+        vector_storage: VectorStorage = "float32",
     ) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
@@ -56,7 +59,7 @@ class SQLiteBackend:
         except BaseException:
             connection.close()
             raise
-        self._writing = SQLiteSession(connection, path)
+        self._writing = SQLiteSession(connection, path, vector_storage=vector_storage)
         self._writer = GroupWriter(connection, self._writing, str(path))
 
     def _connect(self) -> Database:

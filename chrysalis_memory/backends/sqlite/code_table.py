@@ -26,6 +26,7 @@ from chrysalis_memory.backends.sqlite.codes import (
     words_of,
 )
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.vector_blobs import decode
 from chrysalis_memory.embedding import Vector
 
 # Integers beyond this take eight bytes whatever their value, so a row never changes its length, and
@@ -199,5 +200,4 @@ class CodeTable:
             (chunk << CHUNK_BITS, ((chunk + 1) << CHUNK_BITS) - 1),
         ).fetchall()
         numbers = np.array([number for number, _ in rows], np.int64)
-        data = np.frombuffer(b"".join(vector for _, vector in rows), "<f4")
-        return FloatChunk(numbers, data.reshape(len(rows), self.space.dimension))
+        return FloatChunk(numbers, decode([data for _, data in rows], self.space.dimension))

@@ -19,6 +19,7 @@ from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
 from chrysalis_memory.backends.sqlite.words import WordIndex
+from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import Order, Query
 
 _ORDERS: dict[Order, str] = {
@@ -36,9 +37,16 @@ _new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tup
 class SQLiteSession(WordIndex, VectorSpaces, Episodes):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
-    def __init__(self, connection: Database, path: Path, caches: Caches | None = None) -> None:
+    def __init__(
+        self,
+        connection: Database,
+        path: Path,
+        caches: Caches | None = None,
+        *,
+        vector_storage: VectorStorage = "float32",
+    ) -> None:
         WordIndex.__init__(self, connection, None if caches is None else caches.frequencies)
-        VectorSpaces.__init__(self, connection, caches)
+        VectorSpaces.__init__(self, connection, caches, vector_storage)
         self._path = path
         self._change = 0
 

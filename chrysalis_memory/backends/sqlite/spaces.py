@@ -11,7 +11,7 @@ from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.token_vectors import TokenVectors
 from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
-from chrysalis_memory.embedding import Vector
+from chrysalis_memory.embedding import Vector, VectorStorage
 from chrysalis_memory.query import Query
 
 
@@ -27,8 +27,11 @@ class VectorSpaces(TokenVectors):
     Changes of codes are collected: those of one group of writes mostly lie in one chunk.
     """
 
-    def __init__(self, connection: Database, caches: Caches | None) -> None:
+    def __init__(
+        self, connection: Database, caches: Caches | None, vector_storage: VectorStorage
+    ) -> None:
         self.connection = connection
+        self._vector_storage: VectorStorage = vector_storage
         self.codes_changed = Collected[_CodeChange]()
         self._spaces: list[Space] | None = None
         self._indexes: dict[Space, VectorIndex] = {}
@@ -110,7 +113,9 @@ class VectorSpaces(TokenVectors):
         """Return the index of a space, whose latest codes may not be written yet."""
         if space not in self._indexes:
             codes = None if self._caches is None else self._caches.codes
-            self._indexes[space] = VectorIndex(self.connection, space, codes)
+            self._indexes[space] = VectorIndex(
+                self.connection, space, codes, storage=self._vector_storage
+            )
         return self._indexes[space]
 
     def text_changed(
@@ -135,8 +140,8 @@ class VectorSpaces(TokenVectors):
                 self._mark_pending(space, number, waits=waits)
 
     def _put_vector(self, space: Space, number: int, text_hash: bytes, vector: Vector) -> None:
-        self._unwritten(space).put(number, text_hash, vector)
-        self.codes_changed.add(_CodeChange(space, number, vector))
+        stored = self._unwritten(space).put(number, text_hash, vector)
+        self.codes_changed.add(_CodeChange(space, number, stored))
 
     def _mark_pending(self, space: Space, number: int, *, waits: bool) -> None:
         self.connection.execute(

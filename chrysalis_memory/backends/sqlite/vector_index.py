@@ -1,14 +1,15 @@
 """The vectors of one embedding space, and the search among them.
 
-``vector_N`` holds what is true: one unit vector per memory with the digest of its text. The codes
+``vector_N`` holds what is true: one vector per memory with the digest of its text. The codes
 in ``vector_code_N`` are derived from it and can be rebuilt. A small space is searched exactly, its
 vectors held in RAM. In a larger one the codes give candidates, which are then ranked by the cosines
 of their true vectors; how many candidates there are decides how many of the nearest are found.
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple, Self
 
@@ -29,7 +30,9 @@ from chrysalis_memory.backends.sqlite.codes import (
 )
 from chrysalis_memory.backends.sqlite.conditions import Condition, intersection
 from chrysalis_memory.backends.sqlite.database import Database, number_array
-from chrysalis_memory.embedding import Vector
+from chrysalis_memory.backends.sqlite.vector_blobs import decode, encode
+from chrysalis_memory.embedding import Vector, VectorStorage
+from chrysalis_memory.errors import InvalidValue
 
 
 class Limits(NamedTuple):
@@ -73,8 +76,8 @@ _GROWS_FROM = 100_000
 _GROWTH = 0.45
 # Shorter codes tell less: twice as many candidates for half the bits.
 _MEASURED_DIMENSION = 384
-# Float distances of equal ranks may differ by their rounding.
-_ROUNDING = 1e-5
+# Vectors read from the file at once: few enough that what is made of them stays in the cache.
+_SLICE = 256
 
 
 class VectorIndex:
@@ -86,6 +89,7 @@ class VectorIndex:
         cache: Codes held in RAM for all reading connections; without it, they are read from the
             file at each search, which is right inside a transaction that writes.
         limits: Where the search changes its way.
+        storage: What vectors that are put are stored as; those of either kind can be read.
     """
 
     def __init__(
@@ -94,12 +98,15 @@ class VectorIndex:
         space: Space,
         cache: CodeCache | None = None,
         limits: Limits | None = None,
+        storage: VectorStorage = "float32",
     ) -> None:
         self._connection = connection
         self._vectors = f"vector_{space.number}"
         self._codes = CodeTable(connection, space)
         self._cache = cache
         self._limits = LIMITS if limits is None else limits
+        self._dimension = space.dimension
+        self._storage: VectorStorage = storage
 
     def create(self) -> None:
         """Create the empty tables."""
@@ -122,13 +129,26 @@ class VectorIndex:
         """Make a slice of the codes anew; see :meth:`CodeTable.rebuild`."""
         return self._codes.rebuild(after, limit)
 
-    def put(self, number: int, text_hash: bytes, vector: Vector) -> None:
-        """Store or replace the vector of a memory; its code follows by :meth:`put_codes`."""
+    def put(self, number: int, text_hash: bytes, vector: Vector) -> Vector:
+        """Store or replace the vector of a memory, and return what was stored of it.
+
+        Its code, by :meth:`put_codes`, is to be that of what was stored.
+
+        Raises:
+            InvalidValue: a vector of another length than those of the space.
+        """
+        if vector.shape != (self._dimension,):
+            raise InvalidValue(
+                f"a vector of the shape {vector.shape} does not belong to a space of dimension "
+                f"{self._dimension}"
+            )
+        data = encode(vector, self._storage)
         self._connection.execute(
             f"INSERT INTO {self._vectors} VALUES (?, ?, ?) ON CONFLICT DO UPDATE "
             "SET text_hash = excluded.text_hash, vector = excluded.vector",
-            (number, text_hash, vector.astype("<f4").tobytes()),
+            (number, text_hash, data),
         )
+        return decode([data], self._dimension)[0]
 
     def delete(self, number: int) -> bool:
         """Remove the vector of a memory; tell whether there was one, whose code is to follow."""
@@ -144,7 +164,7 @@ class VectorIndex:
         data = self._connection.execute(
             f"SELECT vector FROM {self._vectors} WHERE memory = ?", (number,)
         ).get
-        return None if data is None else np.frombuffer(data, dtype="<f4")
+        return None if data is None else decode([data], self._dimension)[0]
 
     def sample(self, count: int) -> list[int]:
         """Return the numbers of up to ``count`` memories with a vector, spread evenly."""
@@ -160,7 +180,7 @@ class VectorIndex:
         data = self._connection.execute(
             f"SELECT vector FROM {self._vectors} WHERE text_hash = ? LIMIT 1", (text_hash,)
         ).get
-        return None if data is None else np.frombuffer(data, dtype="<f4")
+        return None if data is None else decode([data], self._dimension)[0]
 
     def nearest(
         self, vector: Vector, k: int, condition: Condition | None, accuracy: Accuracy
@@ -177,12 +197,12 @@ class VectorIndex:
         if isinstance(ranking, CodeRanking):
             return self._by_code(ranking, vector, k, condition, accuracy)
         if ranking is None:
-            candidates = self._by_distance(vector, k, condition)
+            ranking = self._by_reading(vector, condition)
+            numbers = ranking.top(k)
         else:
             numbers = self._best(ranking, k, condition).numbers
-            candidates = _Candidates(numbers, True, ranking.count)
-        found = self.similarities(vector, candidates.numbers)
-        return Nearest(_best_of(found, k), True, candidates.compared)
+        found = self.similarities(vector, numbers)
+        return Nearest(_best_of(found, k), True, ranking.count)
 
     def _ranking(self, vector: Vector, accuracy: Accuracy) -> CodeRanking | CosineRanking | None:
         """Rank all vectors by what is held in RAM; ``None`` where they are to be read instead."""
@@ -295,28 +315,31 @@ class VectorIndex:
             asked = math.ceil(1.5 * wanted * len(best) / max(len(passing), 1))
         return None
 
-    def _by_distance(self, vector: Vector, k: int, condition: Condition | None) -> _Candidates:
-        """Find the nearest by reading every vector that matches, in SQL.
+    def _by_reading(self, vector: Vector, condition: Condition | None) -> CosineRanking:
+        """Rank every vector that matches, reading them from the file a slice at a time."""
+        numbers = [np.empty(0, np.int64)]
+        found = [np.empty(0, np.float32)]
+        for rows in self._slices(condition):
+            numbers.append(np.array([number for number, _ in rows], np.int64))
+            stored = decode([data for _, data in rows], self._dimension)
+            found.append(cosines(stored, vector))
+        return CosineRanking(np.concatenate(numbers), np.concatenate(found))
 
-        Distances are L2, which ranks unit vectors as cosine does.
-        """
+    def _slices(self, condition: Condition | None) -> Iterator[list[tuple[int, bytes]]]:
+        """Iterate over the numbers and vectors of all memories that match."""
         among, allowed = "", []
         if condition is not None:
             among, allowed = "WHERE memory IN carray(?)", [condition.all()]
             if not len(allowed[0]):
-                return _Candidates(allowed[0], True, 0)
-        rows = self._connection.execute(
-            "WITH measured AS MATERIALIZED (SELECT memory, vec_distance_L2(vector, ?) AS d "
-            f"FROM {self._vectors} {among}) SELECT memory FROM measured WHERE d * d <= ? + "
-            "(SELECT max(d * d) FROM (SELECT d FROM measured ORDER BY d LIMIT ?))",
-            (vector.astype("<f4").tobytes(), *map(number_array, allowed), _ROUNDING, k),
-        ).fetchall()
-        numbers = np.fromiter((number for (number,) in rows), np.int64, len(rows))
-        compared = len(allowed[0]) if allowed else self._count()
-        return _Candidates(numbers, True, compared)
-
-    def _count(self) -> int:
-        return self._connection.execute(f"SELECT count(*) FROM {self._vectors}").get
+                return
+        rows = iter(
+            self._connection.execute(
+                f"SELECT memory, vector FROM {self._vectors} {among}",
+                tuple(map(number_array, allowed)),
+            )
+        )
+        while part := list(islice(rows, _SLICE)):
+            yield part
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
         """Return the cosine of each numbered memory that has a vector."""
@@ -329,8 +352,8 @@ class VectorIndex:
         ).fetchall()
         if not rows:
             return {}
-        stored = np.frombuffer(b"".join([data for _, data in rows]), dtype="<f4")
-        found = cosines(stored.reshape(len(rows), -1), vector).tolist()
+        stored = decode([data for _, data in rows], self._dimension)
+        found = cosines(stored, vector).tolist()
         return {number: cosine for (number, _), cosine in zip(rows, found, strict=True)}
 
 

@@ -13,6 +13,7 @@ from embedders import MissingExtra, UnknownEmbedder, as_embedder, resolve
 from embedders.function import FunctionEmbedder
 from embedders.hashing import HashingEmbedder
 from embedders.minilm import MiniLMEmbedder
+from embedders.truncated import TruncatedEmbedder
 
 PLUGIN = """
 from embedders.hashing import HashingEmbedder
@@ -52,6 +53,15 @@ def test_a_model_name_may_hold_colons() -> None:
     assert resolve("ollama:nomic-embed-text:v1.5").model == "nomic-embed-text:v1.5"
 
 
+def test_a_truncated_embedder_is_named_by_its_dimension_and_any_other_name() -> None:
+    short = resolve("truncate:24:hashing:64")
+    shorter = resolve("truncate:8:truncate:24:hashing:64")
+
+    assert isinstance(short, TruncatedEmbedder)
+    assert [24, 8] == [short.dimension, shorter.dimension]
+    assert shorter.model.endswith("[:24][:8]")
+
+
 def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownEmbedder, match="'wordnet'; known: hashing, minilm, model2vec, oll"):
         resolve("wordnet:3")
@@ -66,6 +76,12 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         ("hashing:many", "takes a dimension of at least 8"),
         ("hashing:7", "takes a dimension of at least 8"),
         ("minilm:large", "takes no other model"),
+        ("truncate", "takes a dimension of at least 1 and an embedder's name"),
+        ("truncate:256", "takes a dimension of at least 1 and an embedder's name"),
+        ("truncate:0:minilm", "takes a dimension of at least 1 and an embedder's name"),
+        ("truncate:-1:minilm", "takes a dimension of at least 1 and an embedder's name"),
+        ("truncate:x:minilm", "takes a dimension of at least 1 and an embedder's name"),
+        ("truncate:9:wordnet", "no embedder is called 'wordnet'"),
     ],
 )
 def test_a_name_that_cannot_work_says_why(name: str, reason: str) -> None:
