@@ -272,26 +272,6 @@ def full_match(candidates: Sequence[Candidate], weights: Weights, full_bm25: flo
     return max([full_bm25, *(_words(candidate, weights) for candidate in candidates)])
 
 
-def explain(
-    candidate: Candidate,
-    full_bm25: float,
-    weights: Weights,
-    now_us: int,
-    searched: str | None = None,
-) -> Explanation:
-    """Score one candidate and say how.
-
-    Args:
-        candidate: What is known of it.
-        full_bm25: The BM25 from which words count in full; no candidate has more.
-        weights: How much each part counts.
-        now_us: The moment ages are counted from, in microseconds since 1970.
-        searched: How the vector index was searched.
-    """
-    score = _scorer(full_bm25, weights, now_us)(candidate)
-    return _explain(candidate, score, full_bm25, weights, now_us, searched)
-
-
 def _explain(
     candidate: Candidate,
     score: float,

@@ -14,7 +14,7 @@ from strategies import LAWS
 from chrysalis_memory import Weights
 from chrysalis_memory.diversity import diversify
 from chrysalis_memory.errors import InvalidValue
-from chrysalis_memory.recall import Explanation, explain, full_match, rank
+from chrysalis_memory.recall import Explanation, full_match, rank
 from chrysalis_memory.search import Candidate
 
 DAY_US = 86_400_000_000
@@ -39,6 +39,12 @@ def ranked(candidates: list[Candidate], *, k: int = 10, **options: Any) -> list[
     weights = options.pop("weights", Weights())
     found = rank(candidates, weights=weights, now_us=NOW_US, k=k, **options)
     return [one.id for one, _ in found]
+
+
+def explain(one: Candidate, best_bm25: float, weights: Weights, now_us: int) -> Explanation:
+    """Return the explanation of one candidate beside others, the best of which has that BM25."""
+    ((_, found),) = rank([one], weights=weights, now_us=now_us, k=1, full_bm25=best_bm25)
+    return found
 
 
 def score(one: Candidate, *, best_bm25: float = 0.0, weights: Weights | None = None) -> float:

@@ -76,6 +76,8 @@ _GROWS_FROM = 100_000
 _GROWTH = 0.45
 # Shorter codes tell less: twice as many candidates for half the bits.
 _MEASURED_DIMENSION = 384
+# Float distances of equal ranks may differ by their rounding.
+_ROUNDING = 1e-5
 # Vectors read from the file at once: few enough that what is made of them stays in the cache.
 _SLICE = 256
 
@@ -197,12 +199,10 @@ class VectorIndex:
         if isinstance(ranking, CodeRanking):
             return self._by_code(ranking, vector, k, condition, accuracy)
         if ranking is None:
-            ranking = self._by_reading(vector, condition)
-            numbers = ranking.top(k)
+            numbers, compared = self._exactly(vector, k, condition)
         else:
-            numbers = self._best(ranking, k, condition).numbers
-        found = self.similarities(vector, numbers)
-        return Nearest(_best_of(found, k), True, ranking.count)
+            numbers, compared = self._best(ranking, k, condition).numbers, ranking.count
+        return Nearest(_best_of(self.similarities(vector, numbers), k), True, compared)
 
     def _ranking(self, vector: Vector, accuracy: Accuracy) -> CodeRanking | CosineRanking | None:
         """Rank all vectors by what is held in RAM; ``None`` where they are to be read instead."""
@@ -315,31 +315,44 @@ class VectorIndex:
             asked = math.ceil(1.5 * wanted * len(best) / max(len(passing), 1))
         return None
 
-    def _by_reading(self, vector: Vector, condition: Condition | None) -> CosineRanking:
-        """Rank every vector that matches, reading them from the file a slice at a time."""
-        numbers = [np.empty(0, np.int64)]
-        found = [np.empty(0, np.float32)]
-        for rows in self._slices(condition):
-            numbers.append(np.array([number for number, _ in rows], np.int64))
-            stored = decode([data for _, data in rows], self._dimension)
-            found.append(cosines(stored, vector))
-        return CosineRanking(np.concatenate(numbers), np.concatenate(found))
+    def _exactly(self, vector: Vector, k: int, condition: Condition | None) -> tuple[Numbers, int]:
+        """Return the ``k`` nearest, all that tie and maybe more, and how many were compared.
 
-    def _slices(self, condition: Condition | None) -> Iterator[list[tuple[int, bytes]]]:
-        """Iterate over the numbers and vectors of all memories that match."""
+        Reads every vector that matches: those of float32 in SQL, where other threads go on
+        meanwhile. Distances are L2, which ranks unit vectors as cosine does.
+        """
         among, allowed = "", []
         if condition is not None:
-            among, allowed = "WHERE memory IN carray(?)", [condition.all()]
+            among, allowed = "AND memory IN carray(?)", [condition.all()]
             if not len(allowed[0]):
-                return
-        rows = iter(
-            self._connection.execute(
-                f"SELECT memory, vector FROM {self._vectors} {among}",
-                tuple(map(number_array, allowed)),
-            )
+                return allowed[0], 0
+        size = 4 * self._dimension
+        rows = self._connection.execute(
+            "WITH measured AS MATERIALIZED (SELECT memory, vec_distance_L2(vector, ?) AS d "
+            f"FROM {self._vectors} WHERE length(vector) = ? {among}) "
+            "SELECT memory FROM measured WHERE d * d <= ? + "
+            "(SELECT max(d * d) FROM (SELECT d FROM measured ORDER BY d LIMIT ?))",
+            (vector.astype("<f4").tobytes(), size, *map(number_array, allowed), _ROUNDING, k),
+        ).fetchall()
+        numbers = np.fromiter((number for (number,) in rows), np.int64, len(rows))
+        others = self._connection.execute(
+            f"SELECT memory, vector FROM {self._vectors} WHERE length(vector) <> ? {among}",
+            (size, *map(number_array, allowed)),
         )
+        ranking = self._by_cosine_of(iter(others), vector)
+        compared = len(allowed[0]) if allowed else self._count()
+        return np.concatenate([numbers, ranking.top(k)]), compared
+
+    def _by_cosine_of(self, rows: Iterator[tuple[int, bytes]], vector: Vector) -> CosineRanking:
+        numbers = [np.empty(0, np.int64)]
+        found = [np.empty(0, np.float32)]
         while part := list(islice(rows, _SLICE)):
-            yield part
+            numbers.append(np.array([number for number, _ in part], np.int64))
+            found.append(cosines(decode([data for _, data in part], self._dimension), vector))
+        return CosineRanking(np.concatenate(numbers), np.concatenate(found))
+
+    def _count(self) -> int:
+        return self._connection.execute(f"SELECT count(*) FROM {self._vectors}").get
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
         """Return the cosine of each numbered memory that has a vector."""
