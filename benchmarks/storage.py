@@ -246,7 +246,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         puts_and_gets(Path(folder), arguments.count)
         if arguments.full:
-            in_a_full_store(Path(folder), arguments.full, 200)
+            in_a_full_store(Path(folder), arguments.full, 400)
         asyncio.run(group_commit(Path(folder), arguments.rounds))
         asyncio.run(group_updates(Path(folder), arguments.rounds))
 

@@ -197,7 +197,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
             )
         self._save_parts(saved.number, row, saved.same, is_new=is_new)
         if row.content != saved.content:
-            self.index_words(saved.number, saved.content, row.content)
+            self.index_words(saved.number, saved.content, row.content, is_new=is_new)
             self.text_changed(saved.number, saved.content, row.content, made)
         if row.life != saved.life:
             self.connection.execute("DELETE FROM access WHERE memory = ?", (saved.number,))

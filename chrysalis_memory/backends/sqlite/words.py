@@ -38,6 +38,7 @@ class _Change(NamedTuple):
     number: int
     is_known: bool
     """Whether the index holds an earlier text of the memory."""
+    is_new: bool
     text: str | None
 
 
@@ -67,9 +68,14 @@ class WordIndex:
 
     # Writing
 
-    def index_words(self, number: int, old: str | None, new: str | None) -> None:
-        """Replace the words of a memory, with the next :meth:`write_words`."""
-        self.words_changed.add(_Change(number, old is not None, new))
+    def index_words(
+        self, number: int, old: str | None, new: str | None, *, is_new: bool = False
+    ) -> None:
+        """Replace the words of a memory, with the next :meth:`write_words`.
+
+        ``is_new`` says that its number is greater than those of all other memories.
+        """
+        self.words_changed.add(_Change(number, old is not None, is_new, new))
 
     def write_words(self) -> None:
         """Write what was collected; searching does so too."""
@@ -77,17 +83,15 @@ class WordIndex:
         if not changes:
             return
         self._known = None
-        last = self.connection.execute("SELECT max(memory) FROM memory_word").get or 0
         memories = tokens = rewritten = 0
-        for number, is_known, text in changes:
+        for number, is_known, is_new, text in changes:
             if is_known:
                 memories -= 1
                 tokens -= self._remove(number)
             if text is not None:
                 memories += 1
                 tokens += self._insert(number, text)
-            rewritten += is_known or number <= last
-            last = max(last, number)
+            rewritten += not is_new
         self.connection.execute(
             "UPDATE word_statistics SET memories = memories + ?, tokens = tokens + ?, "
             "rewritten = rewritten + ?",

@@ -28,9 +28,9 @@ class _Job(NamedTuple):
 class GroupWriter:
     """Runs writes one after another on a thread of its own, and commits them in groups.
 
-    Every write has a savepoint: one that fails is rolled back alone. A write's future ends only
-    after the commit that made it durable. SQLite has one writer anyway; sharing the commit means
-    sharing the fsync (group commit, DeWitt et al. 1984).
+    Every write after the first has a savepoint: one that fails is rolled back alone. A write's
+    future ends only after the commit that made it durable. SQLite has one writer anyway; sharing
+    the commit means sharing the fsync (group commit, DeWitt et al. 1984).
 
     Args:
         connection: The connection; only the thread uses it from now on.
@@ -101,7 +101,8 @@ class GroupWriter:
                 continue
             failure = self._run_one(job, done)
             if failure is not None and not self._connection.in_transaction:
-                # SQLite gave up the whole transaction (disk full, I/O error): nothing of it holds.
+                # Rolled back as a whole: by us, before anything was done, or by SQLite, which gives
+                # up a transaction when the disk is full or fails. Nothing of it holds.
                 _fail([earlier for earlier, _ in done], failure)
                 return not group.ended
         self._commit(done)
@@ -109,15 +110,20 @@ class GroupWriter:
 
     def _run_one(self, job: _Job, done: list[tuple[_Job, Any]]) -> BaseException | None:
         marks = self._session.mark()
+        is_first = not done
         try:
-            self._connection.execute("SAVEPOINT job")
+            # The transaction is all that the first needs: there is nothing before it to keep.
+            if not is_first:
+                self._connection.execute("SAVEPOINT job")
             result = job.work(self._session)
-            self._connection.execute("RELEASE job")
+            if not is_first:
+                self._connection.execute("RELEASE job")
         except BaseException as error:  # noqa: BLE001 - handed to the caller through the future
             failure = translated(error, self._path)
             if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK TO job")
-                self._connection.execute("RELEASE job")
+                self._connection.execute("ROLLBACK" if is_first else "ROLLBACK TO job")
+                if not is_first:
+                    self._connection.execute("RELEASE job")
                 self._session.undo(marks)
             job.future.set_exception(failure)
             return failure
