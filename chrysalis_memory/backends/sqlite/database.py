@@ -67,10 +67,6 @@ class Database(Protocol):
         """Return a tokenizer of the full-text index."""
         ...
 
-    def register_fts5_function(self, name: str, function: Callable[..., float], /) -> None:
-        """Add an auxiliary function of the full-text index."""
-        ...
-
     def changes(self) -> int:
         """Return how many rows the last statement changed."""
         ...
