@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, Self, cast
 
 from chrysalis_memory import state as states
 from chrysalis_memory import wire
@@ -207,12 +207,34 @@ def state_of(stored: StoredMemory) -> State:
     return state
 
 
+class _StoredDocument(MemoryDocument):
+    """A handle that decodes its state when that is first looked at."""
+
+    __slots__ = ("_stored",)
+
+    _stored: StoredMemory
+
+    @classmethod
+    def on(cls, stored: StoredMemory, writer: str, clock: HybridLogicalClock) -> Self:
+        """Return a handle on what is stored; changes are written as ``writer``."""
+        document = object.__new__(cls)
+        document.id = stored.id
+        document._writer = writer
+        document._clock = clock
+        document._stored = stored
+        return document
+
+    def __getattr__(self, name: str) -> Any:
+        # Called only for what is not there: ``_state``, once.
+        if name != "_state":
+            raise AttributeError(f"'MemoryDocument' object has no attribute {name!r}", name=name)
+        self._state = state_of(self._stored)
+        return self._state
+
+
 def document_of(stored: StoredMemory, writer: str, clock: HybridLogicalClock) -> MemoryDocument:
-    """Return a handle on what a backend stores."""
-    memory_id, state = states.decode(stored.state)
-    if stored.access:
-        state = state_of(stored)
-    return MemoryDocument.of(memory_id, state, writer=writer, clock=clock)
+    """Return a handle on what a backend stores; its state is decoded when first looked at."""
+    return _StoredDocument.on(stored, writer, clock)
 
 
 def row_of(

@@ -45,6 +45,7 @@ class StoredMemory(NamedTuple):
 
     number: int
     """The row's local number, by which indexes know it; differs between replicas."""
+    id: str
     state: bytes
     access: Mapping[str, int]
     """Access counts by replica."""

@@ -100,7 +100,8 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         if row is None:
             return None
         number, state, used = row
-        return StoredMemory(number, state, self._access(number) if used else _NO_ACCESS)
+        access = self._access(number) if used else _NO_ACCESS
+        return StoredMemory(number, memory_id, state, access)
 
     def _access(self, number: int) -> Mapping[str, int]:
         rows = self.connection.execute(
@@ -113,7 +114,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         if not numbers:
             return []
         rows = self.connection.execute(
-            "SELECT m.number, m.state FROM memory m WHERE m.number IN carray(?)",
+            "SELECT m.number, m.id, m.state FROM memory m WHERE m.number IN carray(?)",
             (number_array(numbers),),
         )
         found = {stored.number: stored for stored in self._with_access(rows.fetchall())}
@@ -123,7 +124,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         """See :meth:`Session.select`."""
         where = Where(query)
         rows = self.connection.execute(
-            f"SELECT m.number, m.state FROM memory m WHERE {where.sql} "
+            f"SELECT m.number, m.id, m.state FROM memory m WHERE {where.sql} "
             f"ORDER BY {_ORDERS[order]} LIMIT ?",
             (*where.parameters, -1 if limit is None else limit),
         )
@@ -132,22 +133,22 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
     def everything(self, *, after: int, limit: int) -> list[StoredMemory]:
         """See :meth:`Session.everything`."""
         rows = self.connection.execute(
-            "SELECT number, state FROM memory WHERE number > ? ORDER BY number LIMIT ?",
+            "SELECT number, id, state FROM memory WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
         )
         return self._with_access(rows.fetchall())
 
-    def _with_access(self, rows: list[tuple[int, bytes]]) -> list[StoredMemory]:
+    def _with_access(self, rows: list[tuple[int, str, bytes]]) -> list[StoredMemory]:
         access: dict[int, dict[str, int]] = {}
         if rows and self.connection.execute("SELECT EXISTS (SELECT 1 FROM access)").get:
             for memory, replica, count in self.connection.execute(
                 "SELECT memory, replica, count FROM access WHERE memory IN carray(?)",
-                (number_array([number for number, _ in rows]),),
+                (number_array([number for number, *_ in rows]),),
             ):
                 access.setdefault(memory, {})[replica] = count
         return [
-            _new(StoredMemory, (number, state, access.get(number, _NO_ACCESS)))
-            for number, state in rows
+            _new(StoredMemory, (number, memory_id, state, access.get(number, _NO_ACCESS)))
+            for number, memory_id, state in rows
         ]
 
     def count(self, query: Query) -> int:
