@@ -184,20 +184,24 @@ def filters(storage: MemoryStorage, vectors: np.ndarray, asked: np.ndarray) -> N
             report(raced, "exact")
 
 
-def writes(storage: MemoryStorage, path: Path, vectors: np.ndarray, rounds: int) -> None:
-    """Compare single durable writes of a vector with the same rows through bare apsw."""
-    (space,) = storage.spaces()
-    bare = open_bare(path.with_name("bare.db"))
+def bare_copy(path: Path, vectors: np.ndarray) -> apsw.Connection:
+    """Return a bare table of the same vectors."""
+    bare = open_bare(path)
     bare.execute("CREATE TABLE v (memory INTEGER PRIMARY KEY, text_hash BLOB, vector BLOB) STRICT")
     bare.execute("CREATE INDEX v_by_text ON v (text_hash)")
-    size = len(vectors)
-    rows = [(n, text_hash(f"text {n}"), vectors[n - 1].tobytes()) for n in range(1, size + 1)]
+    rows = [(n, text_hash(f"text {n}"), vector.tobytes()) for n, vector in enumerate(vectors, 1)]
     with bare:
         bare.executemany("INSERT INTO v VALUES (?, ?, ?)", rows)
     bare.close()
-    bare = open_bare(path.with_name("bare.db"))  # neither side's pages are in its cache
+    return open_bare(path)  # neither side's pages are in its cache
+
+
+def writes(storage: MemoryStorage, path: Path, vectors: np.ndarray, rounds: int) -> None:
+    """Compare single durable writes of a vector with the same rows through bare apsw."""
+    (space,) = storage.spaces()
+    bare = bare_copy(path.with_name("bare.db"), vectors)
     chance = np.random.default_rng(3)
-    chosen = chance.choice(np.arange(1, size), rounds, replace=False).tolist()
+    chosen = chance.choice(np.arange(1, len(vectors)), rounds, replace=False).tolist()
     from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
 
     def index(session: Any) -> VectorIndex:

@@ -1,6 +1,5 @@
 """A store of memories: what is put is merged, what is merged is kept, what fails leaves nothing."""
 
-import copy
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -299,26 +298,6 @@ def test_a_file_opened_again_holds_everything(open_store: Open) -> None:
 def storage_statistics(storage: MemoryStorage) -> tuple[Any, ...]:
     size = sum(len(part) for part in content_of(storage.path))
     return (1, [("a", 1)], storage.spaces()[0], 0, size, storage.replica, None)
-
-
-def test_what_was_read_can_be_copied_compared_and_merged_before_it_is_looked_at(
-    open_store: Open,
-) -> None:
-    storage = open_store()
-    storage.put(written("m", "text", "a"))
-
-    def read() -> MemoryDocument:
-        (memory,) = storage.all()
-        return memory
-
-    known = storage.get("m")
-    assert known is not None
-    assert read() == known
-    assert copy.copy(read()) == read().copy() == known
-    assert read().merge(known) == known
-    assert repr(read()) == repr(known)
-    with pytest.raises(AttributeError, match="'MemoryDocument' object has no attribute 'colour'"):
-        _ = read().colour  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_two_files_are_two_replicas(open_store: Open) -> None:

@@ -198,7 +198,9 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
             )
         self._save_parts(saved.number, row, saved.same, is_new=is_new)
         if row.content != saved.content:
-            self.index_words(saved.number, saved.content, row.content, is_new=is_new)
+            self.index_words(
+                saved.number, row.content, is_known=saved.content is not None, is_new=is_new
+            )
             self.text_changed(saved.number, saved.content, row.content, made)
         if row.life != saved.life:
             self.connection.execute("DELETE FROM access WHERE memory = ?", (saved.number,))

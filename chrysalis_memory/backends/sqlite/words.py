@@ -37,7 +37,6 @@ _ROUNDING = 1e-9
 class _Change(NamedTuple):
     number: int
     is_known: bool
-    """Whether the index holds an earlier text of the memory."""
     is_new: bool
     text: str | None
 
@@ -69,13 +68,17 @@ class WordIndex:
     # Writing
 
     def index_words(
-        self, number: int, old: str | None, new: str | None, *, is_new: bool = False
+        self, number: int, text: str | None, *, is_known: bool, is_new: bool = False
     ) -> None:
         """Replace the words of a memory, with the next :meth:`write_words`.
 
-        ``is_new`` says that its number is greater than those of all other memories.
+        Args:
+            number: Which memory.
+            text: Its text; ``None`` once it is forgotten.
+            is_known: Whether the index holds an earlier text of it.
+            is_new: Whether its number is greater than those of all other memories.
         """
-        self.words_changed.add(_Change(number, old is not None, is_new, new))
+        self.words_changed.add(_Change(number, is_known, is_new, text))
 
     def write_words(self) -> None:
         """Write what was collected; searching does so too."""
@@ -109,7 +112,7 @@ class WordIndex:
         for number, text, known in rows:
             made = None if text is None else joined(self._tokenizer.of_memory(text))
             if made != known:
-                self.index_words(number, known, text)
+                self.index_words(number, text, is_known=known is not None)
         return rows[-1][0] if len(rows) == limit else None
 
     def _insert(self, number: int, text: str) -> int:
@@ -214,7 +217,10 @@ class WordIndex:
 
     def _any_waits(self) -> bool:
         """Tell whether a memory has no vector yet, and so can be found by its words only."""
-        return self.connection.execute("SELECT EXISTS (SELECT 1 FROM pending)").get
+        return self.connection.execute(
+            "SELECT EXISTS (SELECT 1 FROM pending p JOIN space s ON s.number = p.space "
+            "WHERE s.active)"
+        ).get
 
     def _holding(self, term: WeightedTerm, condition: Condition | None) -> "Holders":
         if not term.term.tokens:
