@@ -7,9 +7,8 @@ of their true vectors; how many candidates there are decides how many of the nea
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from operator import itemgetter
 from typing import NamedTuple, Self
 
@@ -323,33 +322,36 @@ class VectorIndex:
         """
         among, allowed = "", []
         if condition is not None:
-            among, allowed = "AND memory IN carray(?)", [condition.all()]
+            among, allowed = "WHERE memory IN carray(?)", [condition.all()]
             if not len(allowed[0]):
                 return allowed[0], 0
-        size = 4 * self._dimension
         rows = self._connection.execute(
-            "WITH measured AS MATERIALIZED (SELECT memory, vec_distance_L2(vector, ?) AS d "
-            f"FROM {self._vectors} WHERE length(vector) = ? {among}) "
-            "SELECT memory FROM measured WHERE d * d <= ? + "
-            "(SELECT max(d * d) FROM (SELECT d FROM measured ORDER BY d LIMIT ?))",
-            (vector.astype("<f4").tobytes(), size, *map(number_array, allowed), _ROUNDING, k),
+            "WITH measured AS MATERIALIZED (SELECT memory, "
+            "CASE length(vector) WHEN ? THEN vec_distance_L2(vector, ?) END AS d "
+            f"FROM {self._vectors} {among}) "
+            "SELECT memory, d IS NULL FROM measured WHERE d IS NULL OR d * d <= ? + "
+            "(SELECT max(d * d) FROM (SELECT d FROM measured WHERE d NOT NULL ORDER BY d LIMIT ?))",
+            (
+                4 * self._dimension,
+                vector.astype("<f4").tobytes(),
+                *map(number_array, allowed),
+                _ROUNDING,
+                k,
+            ),
         ).fetchall()
-        numbers = np.fromiter((number for (number,) in rows), np.int64, len(rows))
-        others = self._connection.execute(
-            f"SELECT memory, vector FROM {self._vectors} WHERE length(vector) <> ? {among}",
-            (size, *map(number_array, allowed)),
-        )
-        ranking = self._by_cosine_of(iter(others), vector)
+        near = np.array([number for number, is_other in rows if not is_other], np.int64)
+        others = [number for number, is_other in rows if is_other]
         compared = len(allowed[0]) if allowed else self._count()
-        return np.concatenate([numbers, ranking.top(k)]), compared
+        return np.concatenate([near, self._by_reading(others, vector).top(k)]), compared
 
-    def _by_cosine_of(self, rows: Iterator[tuple[int, bytes]], vector: Vector) -> CosineRanking:
-        numbers = [np.empty(0, np.int64)]
-        found = [np.empty(0, np.float32)]
-        while part := list(islice(rows, _SLICE)):
-            numbers.append(np.array([number for number, _ in part], np.int64))
-            found.append(cosines(decode([data for _, data in part], self._dimension), vector))
-        return CosineRanking(np.concatenate(numbers), np.concatenate(found))
+    def _by_reading(self, numbers: Sequence[int], vector: Vector) -> CosineRanking:
+        """Rank vectors that SQL cannot compare, a slice at a time."""
+        found = [np.empty((2, 0))]
+        for start in range(0, len(numbers), _SLICE):
+            cosines_of = self.similarities(vector, numbers[start : start + _SLICE])
+            found.append(np.array([list(cosines_of), list(cosines_of.values())]))
+        ranked = np.concatenate(found, axis=1)
+        return CosineRanking(ranked[0].astype(np.int64), ranked[1].astype(np.float32))
 
     def _count(self) -> int:
         return self._connection.execute(f"SELECT count(*) FROM {self._vectors}").get
