@@ -103,7 +103,9 @@ class Transaction:
         made = None if embedding is None else self._made(embedding)
         self._merge(document, made)
         number, state = cast("_Known", self._known(document.id))
-        if made is not None and known is not None and known.state.content == state.content:
+        before = None if known is None else value_of(known.state.content, None)
+        if made is not None and before == value_of(state.content, None):
+            # Saving the row gives its vector to a text that is new, and to no other.
             self.session.save_vector(made.space, number, made.text_hash, made.vector)
         return self._handle(document.id, state)
 

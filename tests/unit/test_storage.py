@@ -300,6 +300,18 @@ def storage_statistics(storage: MemoryStorage) -> tuple[Any, ...]:
     return (1, [("a", 1)], storage.spaces()[0], 0, size, storage.replica, None)
 
 
+def test_a_vector_given_with_a_text_that_is_known_is_stored(open_store: Open) -> None:
+    storage = open_store()
+    space = storage.open_space("model", "model", 2)
+    storage.put(written("m", "text"))
+    assert [waiting.id for waiting in storage.pending(space, limit=9)] == ["m"]
+    storage.put(written("m", "text"), Embedding([3.0, 4.0], "model", "text"))
+    assert storage.pending(space, limit=9) == []
+    storage.put(written("m", "text"), Embedding([4.0, 3.0], "model", "text"))
+    found = storage.read(lambda session: session.vector(space, 1))
+    assert found == pytest.approx([0.8, 0.6])
+
+
 def test_two_files_are_two_replicas(open_store: Open) -> None:
     assert open_store("1.db").replica != open_store("2.db").replica
 
