@@ -35,12 +35,11 @@ class VectorSpaces(TokenVectors):
         self.codes_changed = Collected[_CodeChange]()
         self._spaces: list[Space] | None = None
         self._indexes: dict[Space, VectorIndex] = {}
-        self._asked: tuple[Query, Condition | None] | None = None
         self._caches = caches
 
     def begin_spaces(self) -> None:
         """Forget what an earlier snapshot showed."""
-        self._spaces = self._asked = None
+        self._spaces = None
         self._indexes.clear()
         self.codes_changed.clear()
 
@@ -179,11 +178,11 @@ class VectorSpaces(TokenVectors):
 
     def sample(self, space: Space, count: int) -> list[int]:
         """See :meth:`Session.sample`."""
-        return self._vectors(space).sample(count)
+        return self._unwritten(space).sample(count)
 
     def vector(self, space: Space, number: int) -> Vector | None:
         """See :meth:`Session.vector`."""
-        return self._vectors(space).vector(number)
+        return self._unwritten(space).vector(number)
 
     def nearest(
         self,
@@ -201,17 +200,14 @@ class VectorSpaces(TokenVectors):
         self, space: Space, vector: Vector, numbers: Iterable[int]
     ) -> dict[int, float]:
         """See :meth:`Session.similarities`."""
-        return self._vectors(space).similarities(vector, numbers)
+        return self._unwritten(space).similarities(vector, numbers)
 
     def condition(self, query: Query) -> Condition | None:
         """Return what memories must match; ``None`` where every living one does."""
-        if self._asked is None or self._asked[0] is not query:
-            condition = None
-            if not query.filter.is_empty or self._leaves_out(query.now_us):
-                answers = None if self._caches is None else self._caches.answers
-                condition = Condition(self.connection, query, answers)
-            self._asked = query, condition
-        return self._asked[1]
+        if query.filter.is_empty and not self._leaves_out(query.now_us):
+            return None
+        answers = None if self._caches is None else self._caches.answers
+        return Condition(self.connection, query, answers)
 
     def _leaves_out(self, now_us: int) -> bool:
         """Tell whether any memory is archived or has expired."""

@@ -49,8 +49,8 @@ class Tokenizer:
         tokens = self._split(word)
         prefix = word.endswith("*") and bool(tokens)
         if not word.isascii() and _UNSPACED.search(word):
-            prefix = prefix or (len(tokens) == 1 and _UNSPACED.fullmatch(tokens[0][-1:]) is not None
-                                and len(tokens[0]) == 1)  # fmt: skip
+            is_single = list(map(len, tokens)) == [1] and _UNSPACED.match(tokens[0]) is not None
+            prefix = prefix or is_single
             tokens = [piece for token in tokens for piece in _pieces(token, whole=False)]
         return Term(tuple(tokens), prefix)
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from operator import itemgetter
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,13 +50,8 @@ LIMITS = Limits()
 
 class _Candidates(NamedTuple):
     numbers: Numbers
-    exact: bool
+    exact: bool = False
     """Whether the nearest are among them for certain."""
-    compared: int
-
-    @classmethod
-    def some(cls, numbers: Numbers) -> Self:
-        return cls(numbers, False, len(numbers))
 
 
 # Measured on sentences at 100,000 vectors of 384 dimensions: recall@10 .995 from these alone.
@@ -278,7 +273,7 @@ class VectorIndex:
         or that few passed when it was asked before, is answered for all memories.
         """
         if condition is None:
-            return _Candidates.some(ranking.top(wanted * oversampled))
+            return _Candidates(ranking.top(wanted * oversampled))
         allowed = condition.remembered()
         if allowed is None:
             passing = self._passing(ranking, wanted, condition.among, condition.remember)
@@ -286,12 +281,12 @@ class VectorIndex:
             wanted *= oversampled
             passing = self._passing(ranking, wanted, partial(intersection, allowed))
         if passing is not None:
-            return _Candidates.some(passing)
+            return _Candidates(passing)
         if allowed is None:
             allowed = condition.all()
         if isinstance(ranking, CodeRanking) and len(allowed) <= self._limits.rows_exact:
-            return _Candidates(allowed, True, len(allowed))
-        return _Candidates.some(ranking.top_of(allowed, wanted))
+            return _Candidates(allowed, exact=True)
+        return _Candidates(ranking.top_of(allowed, wanted))
 
     def _passing(
         self,
