@@ -1,0 +1,139 @@
+"""The part of the seam that replication uses: what changed, what is held, what waits.
+
+Every local or merged change of a memory, or of its access counts, enters the change feed. A cursor
+is a place in the feed of one store; it is opaque, and means nothing to another store.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+BUCKETS = 256
+"""Memories are summed up by so many buckets, each a share of all ids."""
+SUM_MODULUS = 1 << 128
+
+
+class Header(NamedTuple):
+    """What tells whether one holds the same of a memory."""
+
+    id: str
+    life: int
+    digest: bytes
+    """Of the state without access counts: 16 bytes."""
+    access: Mapping[str, int]
+    """Access counts by replica."""
+
+
+class Feed(NamedTuple):
+    """A page of the change feed."""
+
+    headers: list[Header]
+    """Of what changed, as it is now, each memory once."""
+    cursor: bytes
+    """Where to go on."""
+    more: bool
+    """Whether there was more than the page holds."""
+
+
+class Quarantined(NamedTuple):
+    """A state whose stamps lie too far in the future to be merged now."""
+
+    id: str
+    digest: bytes
+    stamp: int
+    """The greatest stamp, in microseconds since 1970."""
+    state: bytes
+    """Canonical bytes, access counts included."""
+    source: str
+    """Who sent it."""
+
+
+class ChangeFeed(Protocol):
+    """What replication reads and writes inside a session."""
+
+    def feed(self, cursor: bytes, *, limit: int) -> Feed:
+        """Return what changed since ``cursor``, oldest change first; ``b""`` is the beginning.
+
+        Raises:
+            InvalidValue: no cursor of this kind of store.
+        """
+        ...
+
+    def head(self) -> bytes:
+        """Return the cursor behind every change."""
+        ...
+
+    def is_beyond(self, cursor: bytes) -> bool:
+        """Tell whether ``cursor`` lies beyond the head, so that this store lost what it had.
+
+        Raises:
+            InvalidValue: no cursor of this kind of store.
+        """
+        ...
+
+    def changes_after(self, cursor: bytes) -> int:
+        """Return how many changes lie beyond ``cursor``.
+
+        Raises:
+            InvalidValue: no cursor of this kind of store.
+        """
+        ...
+
+    def digest_sums(self) -> Sequence[int]:
+        """Return, by bucket, the sum of all digests modulo 2**128.
+
+        Digests of states, as numbers of big-endian bytes, and :func:`access_digest` of each count.
+        """
+        ...
+
+    def headers_in(self, bucket: int, *, after: str, limit: int) -> list[Header]:
+        """Return what is held of a bucket, by id in order of its UTF-8 bytes, beyond ``after``."""
+        ...
+
+    def load_many(self, memory_ids: Sequence[str]) -> "list[tuple[Header, bytes]]":
+        """Return the headers and states of those of the memories that are known, in any order."""
+        ...
+
+    def prefetch(self, memory_ids: Sequence[str]) -> None:
+        """Get ready to :meth:`load` and save memories, in one go.
+
+        Where several may write at once, this locks them in order of their ids, known or not, so
+        that writers which take many cannot block one another for ever.
+        """
+        ...
+
+    def peer(self, name: str) -> str | None:
+        """Return what :meth:`set_peer` kept of a peer."""
+        ...
+
+    def set_peer(self, name: str, value: str) -> None:
+        """Keep something of a peer; it is not replicated."""
+        ...
+
+    def peers(self) -> list[tuple[str, str]]:
+        """Return all peers with what was kept of them, by name."""
+        ...
+
+    def quarantine(self, quarantined: Quarantined) -> None:
+        """Keep a state apart; one with the same id and digest is kept once."""
+        ...
+
+    def quarantined(self, *, before: int | None = None, limit: int = 1000) -> list[Quarantined]:
+        """Return the states kept apart whose stamp is less than ``before``, by stamp, then id."""
+        ...
+
+    def release(self, quarantined: Quarantined) -> None:
+        """Remove a state that was kept apart."""
+        ...
+
+
+def bucket_of(memory_id: str) -> int:
+    """Return the bucket of a memory, 0 to 255, by a hash of its id."""
+    return hashlib.blake2b(memory_id.encode(), digest_size=1).digest()[0]
+
+
+def access_digest(memory_id: str, replica: str, count: int) -> int:
+    """Return what one access count adds to the sum of its bucket."""
+    # Names hold no NUL, so the parts cannot run into one another.
+    text = f"{memory_id}\0{replica}\0{count}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
