@@ -8,6 +8,8 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from chrysalis_memory import codec
+
 BUCKETS = 256
 """Memories are summed up by so many buckets, each a share of all ids."""
 SUM_MODULUS = 1 << 128
@@ -134,6 +136,4 @@ def bucket_of(memory_id: str) -> int:
 
 def access_digest(memory_id: str, replica: str, count: int) -> int:
     """Return what one access count adds to the sum of its bucket."""
-    # Names hold no NUL, so the parts cannot run into one another.
-    text = f"{memory_id}\0{replica}\0{count}"
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=16).digest())
+    return int.from_bytes(codec.digest(codec.pack((memory_id, replica, count))))
