@@ -4,7 +4,6 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +15,7 @@ from chrysalis_memory.errors import (
     NotADatabase,
     StorageError,
 )
+from chrysalis_memory.readers import Readers
 from chrysalis_memory.recall import Recollection
 from chrysalis_memory.recaller import Recaller
 from chrysalis_memory.search import active_space
@@ -47,7 +47,7 @@ class Running:
     def __init__(self, config: AgentMemoryConfig, *, must_exist: bool) -> None:
         self._config = config
         self._must_exist = must_exist
-        self._threads = ThreadPoolExecutor(_READERS, thread_name_prefix="chrysalis-reader")
+        self._readers = Readers(_READERS)
         self._storage: MemoryStorage | None = None
         self._queue: EmbeddingQueue | None = None
         self._deliveries = Deliveries(asyncio.get_running_loop())
@@ -126,11 +126,11 @@ class Running:
         if self._queue is not None and self._queue.name is not None:
             # An embedder given as an object belongs to the caller, who may share it.
             await self._queue.embedder.close()
-        self._threads.shutdown(wait=False)
+        self._readers.close()
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Run blocking work on a reading thread."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        return await self._readers.run(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction on the store's writing thread."""

@@ -163,26 +163,25 @@ class _Evidence:
         self, numbers: Sequence[int], neighbours: Mapping[int, Neighbours]
     ) -> list[Candidate]:
         """Return the numbered memories with all that their scores are made of."""
+        similarity, bm25 = self._similarities.get, self._bm25.get
         found: list[Candidate] = []
-        for prior in self._session.priors(numbers):
-            beside = neighbours.get(prior.number, _ALONE)
-            found.append(
-                Candidate(
-                    prior.number,
-                    prior.id,
-                    self._similarities.get(prior.number),
-                    self._bm25.get(prior.number, 0.0),
-                    prior.importance,
-                    prior.confidence,
-                    prior.access_count,
-                    prior.updated_at,
-                    self._around(prior.number, beside),
-                    self._words_of(beside.before),
+        for number, memory_id, importance, confidence, uses, updated_at in self._session.priors(
+            numbers
+        ):
+            candidate = Candidate(
+                number, memory_id, similarity(number), bm25(number, 0.0),
+                importance, confidence, uses, updated_at,
+            )  # fmt: skip
+            beside = neighbours.get(number)
+            if beside is not None:
+                candidate = candidate._replace(
+                    around=self._around(number, beside),
+                    bm25_before=self._words_of(beside.before),
                     bm25_earlier=self._words_of(beside.earlier),
                     asks=beside.asks,
                     answers=beside.answers,
                 )
-            )
+            found.append(candidate)
         return found
 
     def _words_of(self, number: int | None) -> float:
@@ -194,9 +193,6 @@ class _Evidence:
             return None
         group = (number, *others)
         return sum(max(0.0, self._similarities.get(one, 0.0)) for one in group) / len(group)
-
-
-_ALONE = Neighbours()
 
 
 def full_bm25(memories: int) -> float:

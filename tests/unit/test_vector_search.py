@@ -315,3 +315,17 @@ def test_searches_beside_a_writer_see_exactly_what_their_snapshot_holds(
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_a_vector_replaced_by_one_with_the_same_signs_is_seen_by_whoever_held_the_old_one(
+    open_store: Callable[..., MemoryStorage],
+) -> None:
+    store = open_store()
+    moved, other, query = (
+        np.array(vector, np.float32) for vector in ((0.9, 0.1), (0.5, 0.5), (1, 0))
+    )
+    store.put(MemoryDocument(id="moved", content="a"), Embedding(moved, "model", "a"))
+    store.put(MemoryDocument(id="other", content="b"), Embedding(other, "model", "b"))
+    assert [1] == [number for number, _ in nearest(store, query, 1)]
+    store.put(MemoryDocument(id="moved", content="a"), Embedding(moved[::-1].copy(), "model", "a"))
+    assert [2] == [number for number, _ in nearest(store, query, 1)]

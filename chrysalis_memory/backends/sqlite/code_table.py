@@ -93,7 +93,8 @@ class CodeTable:
             mask = 1 << (slot & 7)
             bits[slot >> 3] = bits[slot >> 3] & ~mask if code is None else bits[slot >> 3] | mask
             codes[slot * size : (slot + 1) * size] = bytes(size) if code is None else code
-        if (bits, codes) != old:
+        # A new vector may have the old one's code, and whoever holds that is to see the change.
+        if (bits, codes) != old or any(code is not None for code in slots.values()):
             self._write(chunk, bytes(bits), bytes(codes), is_new=row is None)
 
     def _write(self, chunk: int, present: bytes, codes: bytes, *, is_new: bool) -> None:
@@ -182,12 +183,12 @@ class CodeTable:
 
     def chunks(self, numbers: Iterable[int]) -> Iterator[Chunk]:
         """Iterate over some chunks, ascending."""
-        wanted = list(numbers)
+        wanted = sorted(numbers)
         if not wanted:
             return iter(())
         rows = self._connection.execute(
-            f"SELECT chunk, change, present, codes FROM {self._codes} "
-            "WHERE chunk IN carray(?) ORDER BY chunk",
+            "SELECT t.chunk, t.change, t.present, t.codes "
+            f"FROM carray(?) AS c CROSS JOIN {self._codes} t ON t.chunk = c.value",
             (number_array(wanted),),
         )
         return map(Chunk._make, rows)

@@ -79,9 +79,7 @@ class Condition:
 
     def among(self, numbers: Numbers) -> Numbers:
         """Return those of the numbers whose memories match."""
-        return self._select(
-            f"m.number IN carray(?) AND {self.where.sql}", numbers, self.where.parameters
-        )
+        return self._select(self.where.sql, numbers, self.where.parameters)
 
     def passing(self, numbers: Numbers) -> Numbers:
         """Do as :meth:`among`, from what is remembered if the filter is."""
@@ -129,9 +127,7 @@ class Condition:
         changed = self._select("m.change > ? LIMIT ?", None, [change, _FOLLOWED_MAX])
         if len(changed) == _FOLLOWED_MAX:
             return None
-        passing = self._select(
-            f"m.number IN carray(?) AND {self._lasting[0]}", changed, self._lasting[1]
-        )
+        passing = self._select(self._lasting[0], changed, self._lasting[1])
         at = np.searchsorted(numbers, changed)
         at, changed = at[at < len(numbers)], changed[at < len(numbers)]
         kept = np.delete(numbers, at[numbers[at] == changed])
@@ -140,9 +136,12 @@ class Condition:
     def _select(self, sql: str, numbers: Numbers | None, parameters: Iterable[object]) -> Numbers:
         if numbers is not None and not len(numbers):
             return numbers
-        bound = [] if numbers is None else [number_array(numbers)]
+        source, bound = "memory m", []
+        if numbers is not None:
+            source = "carray(?) AS c CROSS JOIN memory m ON m.number = c.value"
+            bound = [number_array(numbers)]
         rows = self._connection.execute(
-            f"SELECT m.number FROM memory m WHERE {sql}", (*bound, *parameters)
+            f"SELECT m.number FROM {source} WHERE {sql}", (*bound, *parameters)
         ).fetchall()
         return np.fromiter((number for (number,) in rows), np.int64, len(rows))
 

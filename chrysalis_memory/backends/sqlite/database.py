@@ -86,7 +86,12 @@ def open_database(path: str) -> Database:
 
 
 def number_array(numbers: Iterable[int] | NDArray[np.int64]) -> object:
-    """Return integers as one parameter for ``carray(?)``; there must be at least one."""
+    """Return integers as one parameter for ``carray(?)``; there must be at least one.
+
+    Fetch the rows of numbers by ``FROM carray(?) AS c CROSS JOIN t ON t.number = c.value``: with
+    ``WHERE number IN carray(?)``, SQLite builds an index of the numbers first, which takes longer
+    than fetching the rows. A number that is given twice gives its row twice.
+    """
     carray = cast("Callable[[object], object]", apsw.carray)  # pyright: ignore[reportUnknownMemberType]
     if isinstance(numbers, np.ndarray):
         return carray(cast("NDArray[np.int64]", numbers))

@@ -44,8 +44,9 @@ class Episodes:
         kept = _kept(query)
         rows = self.connection.execute(
             f"SELECT {_TURN.format('m')}, {_KEPT.format('m')}, {_RUN.format(_BEFORE, 3)}, "
-            f"{_RUN.format(_AFTER, 2)} FROM memory m WHERE m.number IN carray(?) "
-            "AND m.episode IS NOT NULL AND m.position IS NOT NULL",
+            f"{_RUN.format(_AFTER, 2)} FROM carray(?) AS c "
+            "CROSS JOIN memory m ON m.number = c.value "
+            "WHERE m.episode IS NOT NULL AND m.position IS NOT NULL",
             (*kept, *kept, *kept, number_array(numbers)),
         )
         found: dict[int, Neighbours] = {}
@@ -79,9 +80,9 @@ class Episodes:
             return []
         where = Where(query)
         rows = self.connection.execute(
-            f"SELECT m.number FROM memory m WHERE {where.sql} AND m.number IN carray(?) "
-            "ORDER BY m.number",
-            (*where.parameters, number_array(numbers)),
+            "SELECT m.number FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value "
+            f"WHERE {where.sql}",
+            (number_array(sorted(numbers)), *where.parameters),
         )
         return [number for (number,) in rows]
 

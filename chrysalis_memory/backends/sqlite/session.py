@@ -114,7 +114,8 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         if not numbers:
             return []
         rows = self.connection.execute(
-            "SELECT m.number, m.id, m.state FROM memory m WHERE m.number IN carray(?)",
+            "SELECT m.number, m.id, m.state "
+            "FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
             (number_array(numbers),),
         )
         found = {stored.number: stored for stored in self._with_access(rows.fetchall())}
@@ -142,7 +143,8 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         access: dict[int, dict[str, int]] = {}
         if rows and self.connection.execute("SELECT EXISTS (SELECT 1 FROM access)").get:
             for memory, replica, count in self.connection.execute(
-                "SELECT memory, replica, count FROM access WHERE memory IN carray(?)",
+                "SELECT a.memory, a.replica, a.count "
+                "FROM carray(?) AS c CROSS JOIN access a ON a.memory = c.value",
                 (number_array([number for number, *_ in rows]),),
             ):
                 access.setdefault(memory, {})[replica] = count
@@ -174,7 +176,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         rows = self.connection.execute(
             "SELECT m.number, m.id, m.importance, m.confidence, coalesce("
             "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at "
-            "FROM memory m WHERE m.number IN carray(?)",
+            "FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
             (number_array(numbers),),
         )
         return [Priors(*row) for row in rows]

@@ -39,8 +39,9 @@ class TokenVectors:
         if not numbers:
             return {}
         rows = self.connection.execute(
-            "SELECT memory, packed FROM token_vector WHERE space = ? AND memory IN carray(?)",
-            (space.number, number_array(numbers)),
+            "SELECT t.memory, t.packed FROM carray(?) AS c "
+            "CROSS JOIN token_vector t ON t.space = ? AND t.memory = c.value",
+            (number_array(numbers), space.number),
         )
         return dict(rows.fetchall())
 

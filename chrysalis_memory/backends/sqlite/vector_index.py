@@ -315,15 +315,16 @@ class VectorIndex:
         Reads every vector that matches: those of float32 in SQL, where other threads go on
         meanwhile. Distances are L2, which ranks unit vectors as cosine does.
         """
-        among, allowed = "", []
+        source, allowed = self._vectors, []
         if condition is not None:
-            among, allowed = "WHERE memory IN carray(?)", [condition.all()]
+            source = f"carray(?) AS c CROSS JOIN {self._vectors} ON memory = c.value"
+            allowed = [condition.all()]
             if not len(allowed[0]):
                 return allowed[0], 0
         rows = self._connection.execute(
             "WITH measured AS MATERIALIZED (SELECT memory, "
             "CASE length(vector) WHEN ? THEN vec_distance_L2(vector, ?) END AS d "
-            f"FROM {self._vectors} {among}) "
+            f"FROM {source}) "
             "SELECT memory, d IS NULL FROM measured WHERE d IS NULL OR d * d <= ? + "
             "(SELECT max(d * d) FROM (SELECT d FROM measured WHERE d NOT NULL ORDER BY d LIMIT ?))",
             (
@@ -353,11 +354,12 @@ class VectorIndex:
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
         """Return the cosine of each numbered memory that has a vector."""
-        wanted = np.fromiter(numbers, np.int64)
+        wanted = np.sort(np.fromiter(numbers, np.int64))
         if not len(wanted):
             return {}
         rows: list[tuple[int, bytes]] = self._connection.execute(
-            f"SELECT memory, vector FROM {self._vectors} WHERE memory IN carray(?)",
+            "SELECT v.memory, v.vector "
+            f"FROM carray(?) AS c CROSS JOIN {self._vectors} v ON v.memory = c.value",
             (number_array(wanted),),
         ).fetchall()
         if not rows:

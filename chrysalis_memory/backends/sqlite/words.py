@@ -5,14 +5,12 @@ memory that holds any of a query's words, and its k1 = 1.2 and b = 0.75 are fixe
 turns of a conversation too much. Those that hold the rarest terms are scored by their tokens.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from chrysalis_memory.backends.base import Term, WeightedTerm
-from chrysalis_memory.backends.sqlite.codes import Numbers
 from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
@@ -198,22 +196,23 @@ class WordIndex:
     ) -> list[tuple[int, float]]:
         """See :meth:`Session.best_by_words`; ``condition`` is ``None`` where all match."""
         rows_max = _ROWS + _ROWS_SHARE * self.document_count()
-        found = Holders.none()
+        worth: dict[int, float] = {}
         rows = 0
         left = sum(term.idf for term in terms)
         for term in sorted(terms, key=lambda term: term.frequency):
             # As many hold what is worth all that is left: who holds only that is not among them.
-            if np.count_nonzero(found.worth >= left) >= _SCORED * limit:
+            if _are_worth(worth, left, _SCORED * limit):
                 break
             left -= term.idf
             rows += term.frequency
             if rows > rows_max and (
-                len(found.numbers) >= limit
-                or not (alone or condition is not None or self._any_waits())
+                len(worth) >= limit or not (alone or condition is not None or self._any_waits())
             ):
                 break
-            found = found.joined(self._holding(term, condition))
-        return self._best(found.worthiest(_SCORED * limit, limit), terms, limit)
+            idf = term.idf
+            for number in self._holding(term, condition):
+                worth[number] = worth.get(number, 0.0) + idf
+        return self._best(_worthiest(worth, _SCORED * limit, limit), terms, limit)
 
     def _any_waits(self) -> bool:
         """Tell whether a memory has no vector yet, and so can be found by its words only."""
@@ -222,19 +221,19 @@ class WordIndex:
             "WHERE s.active)"
         ).get
 
-    def _holding(self, term: WeightedTerm, condition: Condition | None) -> "Holders":
+    def _holding(self, term: WeightedTerm, condition: Condition | None) -> list[int]:
         if not term.term.tokens:
-            return Holders.none()
+            return []
         rows: list[tuple[int]] = self.connection.execute(
             "SELECT rowid FROM memory_text WHERE memory_text MATCH ?", (match(term.term),)
         ).fetchall()
-        numbers = np.fromiter((number for (number,) in rows), np.int64, len(rows))
-        if condition is not None:
-            numbers = condition.passing(numbers)
-        return Holders(numbers, np.full(len(numbers), term.idf))
+        numbers = [number for (number,) in rows]
+        if condition is None:
+            return numbers
+        return condition.passing(np.array(numbers, np.int64)).tolist()
 
     def _best(
-        self, numbers: Numbers, terms: Sequence[WeightedTerm], limit: int
+        self, numbers: Sequence[int], terms: Sequence[WeightedTerm], limit: int
     ) -> list[tuple[int, float]]:
         """Return the best by BM25, ties settled by id as on every replica."""
         ranked = sorted(self.bm25(terms, numbers).items(), key=lambda pair: -pair[1])
@@ -242,25 +241,25 @@ class WordIndex:
         ranked = [pair for pair in ranked if pair[1] >= last]
         if len({score for _, score in ranked}) < len(ranked):
             rows = self.connection.execute(
-                "SELECT number, id FROM memory WHERE number IN carray(?)",
+                "SELECT m.number, m.id "
+                "FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
                 (number_array([number for number, _ in ranked]),),
             )
             ids: dict[int, str] = dict(rows.fetchall())
             ranked.sort(key=lambda pair: (-pair[1], ids[pair[0]]))
         return ranked[:limit]
 
-    def bm25(
-        self, terms: Sequence[WeightedTerm], numbers: Sequence[int] | Numbers
-    ) -> dict[int, float]:
+    def bm25(self, terms: Sequence[WeightedTerm], numbers: Sequence[int]) -> dict[int, float]:
         """See :meth:`Session.bm25`."""
-        if not terms or not len(numbers):
+        if not terms or not numbers:
             return {}
         statistics = self._statistics()
         mean_length = statistics.tokens / max(statistics.memories, 1)
         wanted = [(pattern(one.term), one.idf * (_K1 + 1)) for one in terms if one.term.tokens]
         found: dict[int, float] = {}
         for number, length, tokens in self.connection.execute(
-            "SELECT memory, length, tokens FROM memory_word WHERE memory IN carray(?)",
+            "SELECT w.memory, w.length, w.tokens "
+            "FROM carray(?) AS c CROSS JOIN memory_word w ON w.memory = c.value",
             (number_array(numbers),),
         ):
             norm = _K1 * (1 - _B + _B * length / mean_length) if length else 0.0
@@ -274,37 +273,25 @@ class WordIndex:
         return found
 
 
-class Holders(NamedTuple):
-    """Memories that hold terms of a query."""
+def _are_worth(worth: Mapping[int, float], least: float, count: int) -> bool:
+    """Tell whether at least ``count`` memories are worth ``least``."""
+    return len(worth) >= count and sum(one >= least for one in worth.values()) >= count
 
-    numbers: Numbers
-    """Of shape ``(n,)``, ascending."""
-    worth: NDArray[np.float64]
-    """Of shape ``(n,)``: the sum of the inverse document frequencies of the terms each holds."""
 
-    @classmethod
-    def none(cls) -> Self:
-        """Return no memories."""
-        return cls(np.empty(0, np.int64), np.empty(0))
+def _worthiest(worth: Mapping[int, float], n: int, at_least: int) -> list[int]:
+    """Return about ``n`` memories of most worth, ascending; those that tie come in or stay out.
 
-    def joined(self, other: Self) -> "Holders":
-        """Return the memories of both; what they hold adds up."""
-        numbers, places = np.unique(
-            np.concatenate([self.numbers, other.numbers]), return_inverse=True
-        )
-        worth = np.zeros(len(numbers))
-        np.add.at(worth, places, np.concatenate([self.worth, other.worth]))
-        return Holders(numbers, worth)
+    They stay out where the others are ``at_least`` so many: many may hold but one same term.
 
-    def worthiest(self, n: int, at_least: int) -> Numbers:
-        """Return the numbers of about ``n`` of most worth; those that tie come in or stay out.
-
-        They stay out where the others are ``at_least`` so many: many may hold but one same term.
-        """
-        if len(self.numbers) <= n:
-            return self.numbers
-        last = np.partition(self.worth, -n)[-n]
-        better = self.numbers[self.worth > last + _ROUNDING]
-        if len(better) >= at_least:
-            return better
-        return self.numbers[self.worth >= last - _ROUNDING]
+    Args:
+        worth: The sum of the inverse document frequencies of the terms each memory holds.
+        n: How many.
+        at_least: How many are enough.
+    """
+    if len(worth) <= n:
+        return sorted(worth)
+    last = np.partition(np.fromiter(worth.values(), float, len(worth)), -n)[-n]
+    better = sorted(number for number, one in worth.items() if one > last + _ROUNDING)
+    if len(better) >= at_least:
+        return better
+    return sorted(number for number, one in worth.items() if one >= last - _ROUNDING)

@@ -1,0 +1,57 @@
+"""Threads beside the event loop for work that blocks."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Readers:
+    """Threads that run one piece of work each; the one that ended last is taken first.
+
+    A ``ThreadPoolExecutor`` of several threads takes the one that has waited longest. With one
+    query after another each then runs on a thread, and often on a processor, whose caches hold
+    nothing of it: at 10,000 memories that makes a recall a fifth slower.
+
+    Args:
+        count: How many threads.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._threads = [
+            ThreadPoolExecutor(1, thread_name_prefix="chrysalis-reader") for _ in range(count)
+        ]
+        self._idle = list(self._threads)
+        self._turn = asyncio.Semaphore(count)
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """Run ``work`` on a thread once one is free, and return what it returns.
+
+        Work that has begun is finished even if the caller is cancelled.
+        """
+        await self._turn.acquire()
+        thread = self._idle.pop()
+        running = thread.submit(work)
+        try:
+            return await asyncio.wrap_future(running)
+        finally:
+            if running.done():
+                self._give_back(thread)
+            else:
+                running.add_done_callback(lambda _: self._give_back_soon(thread))
+
+    def close(self) -> None:
+        """Let the threads end with the work that they have begun."""
+        for thread in self._threads:
+            thread.shutdown(wait=False)
+
+    def _give_back(self, thread: ThreadPoolExecutor) -> None:
+        self._idle.append(thread)
+        self._turn.release()
+
+    def _give_back_soon(self, thread: ThreadPoolExecutor) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._give_back, thread)
