@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
+from chrysalis_memory.backends.feed import ChangeFeed
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query, Scalar
 
@@ -145,7 +146,7 @@ class Pending(NamedTuple):
     content: str
 
 
-class Session(Protocol):
+class Session(ChangeFeed, Protocol):
     """Work on one connection, inside one snapshot or one transaction."""
 
     def meta(self, key: str) -> str | None:

@@ -5,7 +5,7 @@ is a place in the feed of one store; it is opaque, and means nothing to another 
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from chrysalis_memory import codec
@@ -88,8 +88,8 @@ class ChangeFeed(Protocol):
         """
         ...
 
-    def headers_in(self, bucket: int, *, after: str, limit: int) -> list[Header]:
-        """Return what is held of a bucket, by id in order of its UTF-8 bytes, beyond ``after``."""
+    def headers_in(self, buckets: Collection[int], *, after: str, limit: int) -> list[Header]:
+        """Return what is held of some buckets, by id in order of UTF-8 bytes, beyond ``after``."""
         ...
 
     def load_many(self, memory_ids: Sequence[str]) -> "list[tuple[Header, bytes]]":

@@ -6,6 +6,7 @@ through their binary codes (``vector_code_N``), which are derived from it.
 """
 
 from chrysalis_memory.backends.sqlite.database import Database
+from chrysalis_memory.backends.sqlite.feed import fill_sums
 from chrysalis_memory.errors import NewerSchema, NotADatabase
 
 APPLICATION_ID = 0x43485259  # "CHRY", in the file's header
@@ -112,7 +113,28 @@ def m001_tables(connection: Database) -> None:
     connection.execute(_M001)
 
 
-MIGRATIONS = (m001_tables,)
+_M002 = """
+CREATE TABLE digest_sum (bucket INTEGER PRIMARY KEY, sum BLOB NOT NULL) STRICT;
+CREATE TABLE peer (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE quarantine (
+    id TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    stamp INTEGER NOT NULL,
+    state BLOB NOT NULL,
+    source TEXT NOT NULL,
+    PRIMARY KEY (id, digest)
+) STRICT;
+CREATE INDEX quarantine_by_stamp ON quarantine (stamp);
+"""
+
+
+def m002_replication(connection: Database) -> None:
+    """Add what replication keeps beside the memories."""
+    connection.execute(_M002)
+    fill_sums(connection)
+
+
+MIGRATIONS = (m001_tables, m002_replication)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

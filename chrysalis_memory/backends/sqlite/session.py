@@ -12,10 +12,12 @@ from chrysalis_memory.backends.base import (
     StoredMemory,
     WeightedTerm,
 )
+from chrysalis_memory.backends.feed import access_digest
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.collected import Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.episodes import Episodes
+from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
 from chrysalis_memory.backends.sqlite.words import WordIndex
@@ -34,7 +36,7 @@ _NO_ACCESS: Mapping[str, int] = {}
 _new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-class SQLiteSession(WordIndex, VectorSpaces, Episodes):
+class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
     def __init__(
@@ -47,6 +49,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
     ) -> None:
         WordIndex.__init__(self, connection, None if caches is None else caches.frequencies)
         VectorSpaces.__init__(self, connection, caches, vector_storage)
+        SQLiteChangeFeed.__init__(self)
         self._path = path
         self._change = 0
 
@@ -55,20 +58,23 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         self._change = 0
         self.begin_words()
         self.begin_spaces()
+        self.sums_changed.clear()
 
-    def mark(self) -> tuple[Mark, Mark]:
+    def mark(self) -> tuple[Mark, Mark, Mark]:
         """Return where collected changes stand before a write, for :meth:`undo`."""
-        return self.words_changed.mark(), self.codes_changed.mark()
+        return self.words_changed.mark(), self.codes_changed.mark(), self.sums_changed.mark()
 
-    def undo(self, marks: tuple[Mark, Mark]) -> None:
+    def undo(self, marks: tuple[Mark, Mark, Mark]) -> None:
         """Forget what a write did that was rolled back."""
         self.undo_words(marks[0])
         self.undo_spaces(marks[1])
+        self.undo_sums(marks[2])
 
     def write_collected(self) -> None:
         """Write what the writes of the group left to be written together."""
         self.write_words()
         self.write_codes()
+        self.write_sums()
 
     # Settings of the file
 
@@ -187,6 +193,8 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
         """See :meth:`Session.save`."""
         change = self._next_change()
         is_new = saved is None
+        old = [] if saved is None else self._digests(saved, keeps_access=row.life == saved.life)
+        self.count_digests(row.id, old=old, new=[int.from_bytes(row.digest)])
         if saved is None:
             self.connection.execute(_INSERT, (*row[:4], change, *row[4:16]))
             saved = SavedRow(self.connection.last_insert_rowid(), row.life, None, frozenset())
@@ -225,23 +233,38 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes):
                 [(key, kind, value, number) for key, (kind, value) in row.metadata],
             )
 
+    def _digests(self, saved: SavedRow, *, keeps_access: bool) -> list[int]:
+        """Return the digests that go when a row is replaced: its own, and those of its counts."""
+        memory_id, digest = self.connection.execute(
+            "SELECT id, digest FROM memory WHERE number = ?", (saved.number,)
+        ).fetchall()[0]
+        access = _NO_ACCESS if keeps_access else self._access(saved.number)
+        counts = [access_digest(memory_id, replica, n) for replica, n in access.items()]
+        return [int.from_bytes(digest), *counts]
+
     def _next_change(self) -> int:
         if self._change == 0:
-            self._change = self.connection.execute(
-                "SELECT max(coalesce((SELECT max(change) FROM memory), 0), "
-                "coalesce((SELECT max(change) FROM access), 0))"
-            ).get
+            self._change = self.last_change()
         self._change += 1
         return self._change
 
     def save_access(self, number: int, access: Mapping[str, int]) -> None:
         """See :meth:`Session.save_access`."""
+        known = self._access(number)
+        grown = {one: count for one, count in access.items() if count > known.get(one, 0)}
+        if not grown:
+            return
         change = self._next_change()
         self.connection.executemany(
             "INSERT INTO access VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE "
-            "SET count = excluded.count, change = excluded.change "
-            "WHERE excluded.count > access.count",
-            [(number, replica, count, change) for replica, count in access.items()],
+            "SET count = excluded.count, change = excluded.change",
+            [(number, replica, count, change) for replica, count in grown.items()],
+        )
+        memory_id = self.connection.execute("SELECT id FROM memory WHERE number = ?", (number,)).get
+        self.count_digests(
+            memory_id,
+            old=[access_digest(memory_id, one, known[one]) for one in grown if one in known],
+            new=[access_digest(memory_id, one, count) for one, count in grown.items()],
         )
 
     # Searching
