@@ -9,6 +9,11 @@
     ├── DocumentMismatch               two documents with different ids cannot be merged
     ├── MemoryNotFound                 no memory has this id
     ├── MemoryForgotten                the id was forgotten; only learning it on purpose revives it
+    ├── ReplicationError               replicas could not exchange; what was merged stays merged
+    │   ├── InvalidFrame               what arrived is no whole, valid message; nothing was changed
+    │   ├── UnsupportedProtocol        a message of a newer version; upgrade
+    │   ├── PeerUnavailable            the peer cannot be reached now; retry
+    │   └── PeerRefused                the peer does not let this replica in
     └── StorageError                   the store could not do what was asked; nothing was changed
         ├── StoreBusy                  another process holds the write lock; retry
         ├── StoreClosed                the store was used after close()
@@ -29,14 +34,19 @@ __all__ = [
     "EmbedderError",
     "EmbeddingSpaceMismatch",
     "InvalidDocument",
+    "InvalidFrame",
     "InvalidValue",
     "MemoryForgotten",
     "MemoryNotFound",
     "NewerSchema",
     "NotADatabase",
+    "PeerRefused",
+    "PeerUnavailable",
+    "ReplicationError",
     "StorageError",
     "StoreBusy",
     "StoreClosed",
+    "UnsupportedProtocol",
 ]
 
 
@@ -72,6 +82,26 @@ class MemoryForgotten(ChrysalisError):
             f"memory {memory_id!r} was forgotten and is not changed by this; "
             f"to bring it back on purpose call learn(text, id={memory_id!r})"
         )
+
+
+class ReplicationError(ChrysalisError):
+    """Replicas could not exchange everything; what was merged stays merged."""
+
+
+class InvalidFrame(ReplicationError):
+    """What arrived is no whole, valid message; nothing was changed."""
+
+
+class UnsupportedProtocol(ReplicationError):
+    """What arrived was written by a newer version; nothing was changed."""
+
+
+class PeerUnavailable(ReplicationError):
+    """The peer cannot be reached now; the call may be retried."""
+
+
+class PeerRefused(ReplicationError):
+    """The peer does not let this replica in."""
 
 
 class StorageError(ChrysalisError):

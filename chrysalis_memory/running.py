@@ -151,9 +151,8 @@ class Running:
         if not self._uses:
             return
         uses, self._uses = self._uses, Counter()
-        replica = self.storage.replica
         written = self._deliveries.wrap(
-            self.storage.submit(lambda transaction: transaction.count_access(uses, replica))
+            self.storage.submit(lambda transaction: transaction.count_access(uses))
         )
         written.add_done_callback(lambda done: self._keep_unwritten(done, uses))
         await asyncio.shield(written)  # cancelling the caller does not drop the counts

@@ -1,13 +1,12 @@
 """A store of memories: documents in, merged; documents out, found."""
 
-import secrets
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from chrysalis_memory import wire
+from chrysalis_memory import identity, wire
 from chrysalis_memory.backends.base import Accuracy, Backend, Pending, Session, Space, StoredMemory
 from chrysalis_memory.backends.sqlite import SQLiteBackend
 from chrysalis_memory.collection import MemoryCollection
@@ -15,6 +14,7 @@ from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding, VectorStorage
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
+from chrysalis_memory.identity import Identity
 from chrysalis_memory.query import Filter, Order, Query
 from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
@@ -95,7 +95,7 @@ class MemoryStorage:
             index_ram_bytes=index_ram_bytes,
             vector_storage=vector_storage,
         )
-        self.replica = self._replica()
+        self.replica = self._identify().replica
 
     def _file(self, path: str | Path) -> Path:
         if isinstance(path, str) and path == ":memory:":
@@ -107,9 +107,22 @@ class MemoryStorage:
             raise InvalidValue(f"path {str(path)!r} names no file")
         return Path(path).expanduser()
 
-    def _replica(self) -> str:
-        known = self.read(lambda session: session.meta("replica"))
-        return known or self.submit(_name_replica).result()
+    def _identify(self) -> Identity:
+        place = self._backend.place()
+
+        def work(transaction: Transaction) -> Identity:
+            known = identity.known(transaction.session)
+            if known is not None and known.place == place:
+                return known
+            return identity.renew(transaction.session, place)
+
+        known = self.read(identity.known)
+        return known if known and known.place == place else self.submit(work).result()
+
+    def renew_identity(self) -> None:
+        """Take a new replica id and a new epoch; for a file that is found to be a copy."""
+        place = self._backend.place()
+        self.replica = self.submit(lambda t: identity.renew(t.session, place)).result().replica
 
     # Writing
 
@@ -171,8 +184,8 @@ class MemoryStorage:
         return self.submit(lambda transaction: transaction.forget(memory_id)).result()
 
     def record_access(self, counts: Mapping[str, int]) -> None:
-        """Count uses by id, under this file's replica."""
-        self.submit(lambda t: t.count_access(counts, self.replica)).result()
+        """Count uses by id, under this store's replica."""
+        self.submit(lambda t: t.count_access(counts)).result()
 
     def merge_collection(self, collection: MemoryCollection) -> int:
         """Merge a collection in one transaction; return how many memories that changed."""
@@ -360,6 +373,18 @@ class MemoryStorage:
         memories = self.count(Filter(include_archived=True, include_expired=True))
         rebuild(self.submit, self.spaces(), memories, progress)
 
+    # Copies
+
+    def backup(self, path: str | Path) -> None:
+        """Write a copy of the store to a new file, as of one moment, while others go on.
+
+        Opened anywhere, the copy is a replica of its own.
+
+        Raises:
+            StorageError: there is a file already, or it cannot be written; then there is none.
+        """
+        self._backend.backup(Path(path).expanduser())
+
     # Closing
 
     def close(self) -> None:
@@ -376,11 +401,3 @@ class MemoryStorage:
 
     def __repr__(self) -> str:
         return f"MemoryStorage({str(self.path)!r}, {self.instance!r})"
-
-
-def _name_replica(transaction: Transaction) -> str:
-    known = transaction.session.meta("replica")
-    if known is None:
-        known = secrets.token_hex(8)
-        transaction.session.set_meta("replica", known)
-    return known

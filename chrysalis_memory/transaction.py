@@ -1,7 +1,7 @@
 """Merging into what is stored: the one way in for local writes, other replicas and backups."""
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self, cast
 
@@ -146,8 +146,13 @@ class Transaction:
         document.forget()
         return self.merge(document)
 
-    def count_access(self, counts: Mapping[str, int], replica: str) -> None:
-        """Count uses by ``replica``; memories forgotten meanwhile are passed over."""
+    def prefetch(self, memory_ids: Sequence[str]) -> None:
+        """Get ready to read and save memories, in one go."""
+        self.session.prefetch(memory_ids)
+
+    def count_access(self, counts: Mapping[str, int]) -> None:
+        """Count uses under the store's replica; memories forgotten meanwhile are passed over."""
+        replica = self.session.meta("replica") or self._writer
         for memory_id, count in counts.items():
             known = self._known(memory_id)
             if known is not None and known.state.alive:

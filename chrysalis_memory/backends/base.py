@@ -6,6 +6,7 @@ session: :meth:`Backend.read` gives a consistent snapshot, :meth:`Backend.write`
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory.backends.feed import ChangeFeed
@@ -390,6 +391,18 @@ class Backend(Protocol):
 
     def on_group_end(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` on the writing thread whenever a group of writes has ended."""
+        ...
+
+    def place(self) -> str:
+        """Return what names where the store is; a copy of it elsewhere gives something else."""
+        ...
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of the store to a new file, as of one moment.
+
+        Raises:
+            StorageError: there is a file already, or it cannot be written; then there is none.
+        """
         ...
 
     def close(self) -> None:

@@ -4,50 +4,10 @@ Every local or merged change of a memory, or of its access counts, enters the ch
 is a place in the feed of one store; it is opaque, and means nothing to another store.
 """
 
-import hashlib
-from collections.abc import Collection, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Sequence
+from typing import Protocol
 
-from chrysalis_memory import codec
-
-BUCKETS = 256
-"""Memories are summed up by so many buckets, each a share of all ids."""
-SUM_MODULUS = 1 << 128
-
-
-class Header(NamedTuple):
-    """What tells whether one holds the same of a memory."""
-
-    id: str
-    life: int
-    digest: bytes
-    """Of the state without access counts: 16 bytes."""
-    access: Mapping[str, int]
-    """Access counts by replica."""
-
-
-class Feed(NamedTuple):
-    """A page of the change feed."""
-
-    headers: list[Header]
-    """Of what changed, as it is now, each memory once."""
-    cursor: bytes
-    """Where to go on."""
-    more: bool
-    """Whether there was more than the page holds."""
-
-
-class Quarantined(NamedTuple):
-    """A state whose stamps lie too far in the future to be merged now."""
-
-    id: str
-    digest: bytes
-    stamp: int
-    """The greatest stamp, in microseconds since 1970."""
-    state: bytes
-    """Canonical bytes, access counts included."""
-    source: str
-    """Who sent it."""
+from chrysalis_memory.changes import Feed, Header, Quarantined
 
 
 class ChangeFeed(Protocol):
@@ -74,7 +34,7 @@ class ChangeFeed(Protocol):
         ...
 
     def changes_after(self, cursor: bytes) -> int:
-        """Return how many changes lie beyond ``cursor``.
+        """Return how many changes lie beyond ``cursor``, or more; it is told at once.
 
         Raises:
             InvalidValue: no cursor of this kind of store.
@@ -124,16 +84,14 @@ class ChangeFeed(Protocol):
         """Return the states kept apart whose stamp is less than ``before``, by stamp, then id."""
         ...
 
+    def quarantined_count(self) -> int:
+        """Return how many states are kept apart."""
+        ...
+
+    def quarantined_among(self, memory_ids: Sequence[str]) -> set[tuple[str, bytes]]:
+        """Return the id and the digest of each state of these memories that is kept apart."""
+        ...
+
     def release(self, quarantined: Quarantined) -> None:
         """Remove a state that was kept apart."""
         ...
-
-
-def bucket_of(memory_id: str) -> int:
-    """Return the bucket of a memory, 0 to 255, by a hash of its id."""
-    return hashlib.blake2b(memory_id.encode(), digest_size=1).digest()[0]
-
-
-def access_digest(memory_id: str, replica: str, count: int) -> int:
-    """Return what one access count adds to the sum of its bucket."""
-    return int.from_bytes(codec.digest(codec.pack((memory_id, replica, count))))

@@ -69,6 +69,10 @@ class HybridLogicalClock:
                 self._last = stamp
             return stamp
 
+    def horizon(self) -> int:
+        """Return the greatest stamp that does not lie too far in the future."""
+        return self.wall_us() + self._drift_us
+
     def observe(self, stamp: int) -> None:
         """Make every later stamp greater than ``stamp``, one read from another replica.
 
@@ -76,7 +80,7 @@ class HybridLogicalClock:
         with a wrong clock would drag all others into its future.
         """
         with self._lock:
-            if stamp <= self.wall_us() + self._drift_us:
+            if stamp <= self.horizon():
                 self._last = max(self._last, stamp)
 
 

@@ -4,12 +4,13 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.connection import connect, translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
+from chrysalis_memory.backends.sqlite.place import place_of
 from chrysalis_memory.backends.sqlite.schema import migrate
 from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
@@ -105,6 +106,27 @@ class SQLiteBackend:
     def on_group_end(self, listener: Callable[[], None]) -> None:
         """See :meth:`Backend.on_group_end`."""
         self._writer.listeners.append(listener)
+
+    def place(self) -> str:
+        """Return a digest of the file's device, inode, machine and path."""
+        return place_of(self._path)
+
+    def backup(self, path: Path) -> None:
+        """Write a copy of the file; see :meth:`Backend.backup`."""
+        if path.exists():
+            raise StorageError(f"{str(path)!r} exists already; name a new file")
+        partial = path.with_name(path.name + ".partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.unlink(missing_ok=True)
+            self.read(
+                lambda session: cast("SQLiteSession", session).copy_into(partial), snapshot=False
+            )
+            partial.rename(path)
+        except OSError as error:
+            raise StorageError(f"cannot write a copy to {str(path)!r}: {error}") from error
+        finally:
+            partial.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Finish queued writes and what is being read, then close every connection.

@@ -8,7 +8,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
-from chrysalis_memory.backends.feed import (
+from chrysalis_memory.backends.sqlite.collected import Collected, Mark
+from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.changes import (
     BUCKETS,
     SUM_MODULUS,
     Feed,
@@ -17,8 +19,6 @@ from chrysalis_memory.backends.feed import (
     access_digest,
     bucket_of,
 )
-from chrysalis_memory.backends.sqlite.collected import Collected, Mark
-from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
 
@@ -99,9 +99,7 @@ class SQLiteChangeFeed:
 
     def changes_after(self, cursor: bytes) -> int:
         """See :meth:`ChangeFeed.changes_after`."""
-        return self.connection.execute(
-            f"SELECT count(*) FROM ({_CHANGED})", (_change_of(cursor),)
-        ).get
+        return max(0, self.last_change() - _change_of(cursor))
 
     def last_change(self) -> int:
         """Return the number of the last change."""
@@ -191,6 +189,21 @@ class SQLiteChangeFeed:
             (before, limit),
         )
         return [Quarantined(*row) for row in rows]
+
+    def quarantined_count(self) -> int:
+        """See :meth:`ChangeFeed.quarantined_count`."""
+        return self.connection.execute("SELECT count(*) FROM quarantine").get
+
+    def quarantined_among(self, memory_ids: Sequence[str]) -> set[tuple[str, bytes]]:
+        """See :meth:`ChangeFeed.quarantined_among`."""
+        if not self.quarantined_count():
+            return set()
+        marks = ", ".join("?" * len(memory_ids))
+        return set(
+            self.connection.execute(
+                f"SELECT id, digest FROM quarantine WHERE id IN ({marks})", tuple(memory_ids)
+            ).fetchall()
+        )
 
     def release(self, quarantined: Quarantined) -> None:
         """See :meth:`ChangeFeed.release`."""

@@ -1,5 +1,6 @@
 """The SQL behind a session: rows in, rows out."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +13,6 @@ from chrysalis_memory.backends.base import (
     StoredMemory,
     WeightedTerm,
 )
-from chrysalis_memory.backends.feed import access_digest
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.collected import Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
@@ -21,6 +21,7 @@ from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
 from chrysalis_memory.backends.sqlite.words import WordIndex
+from chrysalis_memory.changes import access_digest
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import Order, Query
 
@@ -93,6 +94,12 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
         """See :meth:`Session.size_bytes`."""
         files = (self._path, self._path.with_name(self._path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def copy_into(self, path: Path) -> None:
+        """Write all that this snapshot holds to a new file, and have it on the disk."""
+        self.connection.execute("VACUUM INTO ?", (str(path),))
+        with path.open("rb") as file:
+            os.fsync(file.fileno())  # SQLite leaves that to the caller
 
     # Reading memories
 

@@ -1,0 +1,1 @@
+"""Replication: copies of a memory, written anywhere, merged without conflict or loss."""
