@@ -1,0 +1,61 @@
+"""A memory served over HTTP from a thread of the test's process, by the real server."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from chrysalis_memory import MemoryStorage
+from chrysalis_memory.servers.http import serve
+
+
+@contextmanager
+def served(storage: MemoryStorage, **options: Any) -> Iterator[str]:
+    """Serve a store on a free port; yields the URL."""
+    listening = threading.Event()
+    urls: list[str] = []
+    loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
+
+    def ready(url: str) -> None:
+        urls.append(url)
+        listening.set()
+
+    async def work() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        loops.append((asyncio.get_running_loop(), task))
+        await serve(storage, port=0, ready=ready, **options)
+
+    def run() -> None:
+        try:
+            with suppress(asyncio.CancelledError):
+                asyncio.run(work())
+        finally:
+            listening.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    listening.wait(20)
+    try:
+        yield urls[0]
+    finally:
+        loop, task = loops[0]
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+def contents(storage: MemoryStorage) -> dict[str, list[Any]]:
+    """Return every row of every table of a file."""
+
+    def work(session: Any) -> dict[str, list[Any]]:
+        tables = session.connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE '%VIRTUAL%'"
+        ).fetchall()
+        return {
+            name: session.connection.execute(f'SELECT * FROM "{name}"').fetchall()
+            for (name,) in tables
+        }
+
+    return storage.read(work)
