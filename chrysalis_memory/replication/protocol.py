@@ -42,6 +42,7 @@ from chrysalis_memory.replication.messages import (
 
 PAGE = 1_000
 """Memories to a page."""
+_KNOWN_MAX = 100_000
 
 
 class Record(NamedTuple):
@@ -209,7 +210,7 @@ def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
         if page.cursor[:EPOCH_BYTES] != sync.record.pulled[:EPOCH_BYTES]:
             # Another store answers, or one that lost what it had: it may lack what it was sent.
             sync.record = Record()
-        sync.known |= {header.id: header for header in page.headers}
+        _note(sync, page.headers)
         moved = sync.record._replace(pulled=page.cursor)
         if page.headers or page.items or moved != sync.record:
             yield from _receive(sync, page.headers, page.items, moved)
@@ -218,6 +219,13 @@ def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
         if not page.more:
             return page
         wait_seconds = 0
+
+
+def _note(sync: _Sync, headers: Sequence[Header]) -> None:
+    """Remember what the peer shows, so that it is not offered its own; within bounds."""
+    if len(sync.known) > _KNOWN_MAX:
+        sync.known.clear()
+    sync.known |= {header.id: header for header in headers}
 
 
 def _receive(
@@ -326,7 +334,7 @@ def _repair(sync: _Sync) -> Generator[Step, Any, None]:
     while more:
         held: Holdings = yield from _ask(sync, AskBuckets(buckets, after, PAGE), Holdings)
         yield from _receive(sync, held.headers, (), sync.record)
-        sync.known |= {header.id: header for header in held.headers}
+        _note(sync, held.headers)
         after, more = _last(held.headers, after), held.more
     after, more = "", bool(buckets)
     while more:

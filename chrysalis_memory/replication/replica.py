@@ -157,17 +157,18 @@ class Replica:
     def release(self) -> int:
         """Merge what was kept apart and has become valid; return how many states that were."""
         due = self.storage.clock.horizon() + 1
-        ready = self.storage.read(lambda session: session.quarantined(before=due))
-        if not ready:
-            return 0
+        released = 0
+        while ready := self.storage.read(lambda session: session.quarantined(before=due)):
 
-        def work(transaction: Transaction) -> None:
-            for one in ready:
-                transaction.merge(document_of(Item(one.state, {})))
-                transaction.session.release(one)
+            def work(transaction: Transaction, ready: list[Quarantined] = ready) -> None:
+                transaction.prefetch([one.id for one in ready])
+                for one in ready:
+                    transaction.merge(document_of(Item(one.state, {})))
+                    transaction.session.release(one)
 
-        self.storage.submit(work).result()
-        return len(ready)
+            self.storage.submit(work).result()
+            released += len(ready)
+        return released
 
     def _take(self, headers: Sequence[Header]) -> list[str]:
         """Merge access counts of memories held as the headers say; return the other ids."""
