@@ -1,12 +1,14 @@
 """Settings of an agent's memory: explicit arguments win over the environment over defaults."""
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.embedding import VectorStorage
@@ -16,6 +18,18 @@ from chrysalis_memory.storage import Accuracy
 
 _PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)")
+
+
+def _several(value: object) -> object:
+    """Read one peer, a list of them, or a list as JSON, which is how the environment gives it."""
+    if isinstance(value, str) and value.startswith("["):
+        return json.loads(value)
+    if isinstance(value, str | Path):
+        return (str(value),)
+    if isinstance(value, Iterable):
+        several = cast("Iterable[object]", value)
+        return tuple(str(one) if isinstance(one, Path) else one for one in several)
+    return value
 
 
 class AgentMemoryConfig(BaseSettings):
@@ -61,6 +75,14 @@ class AgentMemoryConfig(BaseSettings):
     """How many texts go to the embedder at once."""
     access_flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """How long use counts are gathered before they are written."""
+    sync_with: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Peers to sync with in the background: paths and URLs, as :meth:`AgentMemory.sync` takes them.
+    In the environment one, or a JSON list."""
+    sync_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """How long to wait between two syncs with a peer, give or take a fifth; longer after failures,
+    up to 15 minutes."""
+    token: SecretStr | None = None
+    """The bearer token for peers on HTTP."""
 
     @classmethod
     def of(cls, **values: Any) -> Self:

@@ -1,6 +1,7 @@
 """A memory served over HTTP from a thread of the test's process, by the real server."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +13,7 @@ from chrysalis_memory.servers.http import serve
 
 @contextmanager
 def served(storage: MemoryStorage, **options: Any) -> Iterator[str]:
-    """Serve a store on a free port; yields the URL."""
+    """Serve a store, by default on a free port; yields the URL."""
     listening = threading.Event()
     urls: list[str] = []
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
@@ -25,7 +26,7 @@ def served(storage: MemoryStorage, **options: Any) -> Iterator[str]:
         task = asyncio.current_task()
         assert task is not None
         loops.append((asyncio.get_running_loop(), task))
-        await serve(storage, port=0, ready=ready, **options)
+        await serve(storage, ready=ready, **({"port": 0} | options))
 
     def run() -> None:
         try:
@@ -44,6 +45,12 @@ def served(storage: MemoryStorage, **options: Any) -> Iterator[str]:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(20)
         assert not thread.is_alive()
+
+
+def free_port() -> int:
+    """Return a port on which nobody listens."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
 
 
 def contents(storage: MemoryStorage) -> dict[str, list[Any]]:

@@ -21,6 +21,7 @@ from chrysalis_memory.replication.messages import (
     Offer,
     Page,
     Push,
+    Sender,
     Since,
     Sums,
 )
@@ -29,8 +30,9 @@ from chrysalis_memory.replication.transport import exchange
 from chrysalis_memory.servers import http as server
 from tests.served import contents, served
 
+SENDER = Sender("somebody", bytes(8), 0)
 TOKEN = "correct-horse"
-FRAME = frames.encode(Since(b"", 10))
+FRAME = frames.encode(Since(SENDER, b"", 10))
 STATE = MemoryDocument(id="m", content="Tea is at four").to_bytes()
 WRITING = frames.encode(Push("somebody", [Item(STATE, {})]))
 
@@ -112,7 +114,7 @@ def flipped(frame: bytes) -> bytes:
         (FRAME, "push", 400, "InvalidFrame", "a Since is sent to /v1/pull"),
         (
             frames.encode(Push("x", [Item(b"no document", {})])),
-            "push", 400, "InvalidFrame", "a pushed memory is refused",
+            "push", 400, "InvalidFrame", "a memory that was sent is refused",
         ),
         (bytes(FRAME_BYTES_MAX + 1), "push", 413, "InvalidFrame", "at most 16,777,216 bytes"),
         (lambda: chunks(17 << 20), "push", 413, "InvalidFrame", "at most 16,777,216 bytes"),
@@ -135,7 +137,7 @@ def test_what_is_no_valid_request_is_refused_by_name_and_changes_nothing(
 
 def test_a_cursor_that_no_store_gave_is_refused(url: str, store: MemoryStorage):
     epoch = bytes.fromhex(store.read(lambda session: session.meta("epoch")) or "")
-    done = post(url, frames.encode(Since(epoch + b"odd", 10)))
+    done = post(url, frames.encode(Since(SENDER, epoch + b"odd", 10)))
 
     assert done.status_code == 400
     assert "is no cursor" in done.json()["message"]
@@ -196,7 +198,7 @@ def test_a_frame_whose_sender_goes_away_changes_nothing(url: str, store: MemoryS
     with connected(url) as peer:
         peer.sendall(head(url, f"Content-Length: {len(WRITING)}") + WRITING[:-1])
 
-    assert post(url).status_code == 200  # and the server goes on
+    assert post(url, frames.encode(AskSums())).status_code == 200  # and the server goes on
     assert contents(store) == before
 
 
@@ -304,7 +306,7 @@ async def test_what_lies_in_the_future_is_kept_apart_by_the_server(
 async def test_an_offer_that_is_pulled_is_refused_by_the_client_too(url: str):
     transport = HttpTransport(url, token=TOKEN)
     with pytest.raises(ReplicationError, match="is sent to /v1/push"):
-        await transport.pull(frames.encode(Offer("x", bytes(8), 1, [])))
+        await transport.pull(frames.encode(Offer(SENDER, [])))
     await transport.close()
 
 

@@ -10,15 +10,17 @@ import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
 from chrysalis_memory.replication.http import HttpTransport
-from chrysalis_memory.replication.messages import Page, Since
+from chrysalis_memory.replication.messages import Page, Sender, Since
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import exchange
 from chrysalis_memory.servers import http as server
 from tests.served import served
 
+SENDER = Sender("somebody", bytes(8), 0)
+
 
 async def end_of(store: MemoryStorage) -> bytes:
-    page = Replica(store).answer(Since(b"", 1000))
+    page = Replica(store).answer(Since(SENDER, b"", 1000))
     assert isinstance(page, Page)
     return page.cursor
 
@@ -26,7 +28,7 @@ async def end_of(store: MemoryStorage) -> bytes:
 async def waiting(url: str, cursor: bytes, seconds: float) -> Page:
     transport = HttpTransport(url)
     try:
-        page = await exchange(transport, Since(cursor, 10, seconds))
+        page = await exchange(transport, Since(SENDER, cursor, 10, seconds))
     finally:
         await transport.close()
     assert isinstance(page, Page)
@@ -34,24 +36,34 @@ async def waiting(url: str, cursor: bytes, seconds: float) -> Page:
 
 
 class Asked:
-    """Tells when a number of requests have begun to wait."""
+    """Tells when a number of requests wait, and the store was looked at since."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.begun = 0
+        self.moved: list[bool] = []
+        """What each was told: whether anything has changed."""
+        self._looked = 0
         self._loop = asyncio.get_running_loop()
         self._event = asyncio.Event()
-        wait = server.Changes.wait
+        wait, compare = server.Changes.wait, server.Changes._compare
 
         async def noted(changes: Any, head: bytes, seconds: float) -> bool:
             self.begun += 1
+            self.moved.append(await wait(changes, head, seconds))
+            return self.moved[-1]
+
+        async def noted_look(changes: Any) -> None:
+            begun = self.begun
+            await compare(changes)
+            self._looked = begun
             self._loop.call_soon_threadsafe(self._event.set)
-            return await wait(changes, head, seconds)
 
         monkeypatch.setattr(server.Changes, "wait", noted)
+        monkeypatch.setattr(server.Changes, "_compare", noted_look)
 
     async def until(self, number: int) -> None:
         async with asyncio.timeout(20):
-            while self.begun < number:
+            while self._looked < number:
                 self._event.clear()
                 await self._event.wait()
 
@@ -97,7 +109,7 @@ async def test_a_write_that_changes_no_memory_wakes_nobody(
         page = await asking
 
     assert (page.headers, page.cursor) == ([], cursor)
-    assert asked.begun == 1
+    assert asked.moved == [False]
 
 
 async def test_many_may_wait_while_others_are_answered(

@@ -17,8 +17,9 @@ from chrysalis_memory.errors import (
 )
 from chrysalis_memory.replication import frames
 from chrysalis_memory.replication.http import CONTENT_TYPE, HttpTransport
-from chrysalis_memory.replication.messages import FRAME_BYTES_MAX, AskSums, Since
+from chrysalis_memory.replication.messages import FRAME_BYTES_MAX, AskSums, Sender, Since
 
+SENDER = Sender("somebody", bytes(8), 0)
 FRAME = frames.encode(AskSums())
 
 
@@ -258,7 +259,10 @@ async def test_a_peer_that_takes_too_long_is_unavailable_unless_it_was_asked_to_
         respond(200, b"frame")(handler)
 
     odd.respond = slow
-    assert await pulled(odd.url, frames.encode(Since(b"", 1, 10)), timeout_seconds=0.05) == b"frame"
+    assert (
+        await pulled(odd.url, frames.encode(Since(SENDER, b"", 1, 10)), timeout_seconds=0.05)
+        == b"frame"
+    )
     with pytest.raises(PeerUnavailable, match="ReadTimeout"):
         await pulled(odd.url, timeout_seconds=0.05)
     let_go.set()
