@@ -23,7 +23,9 @@ FRAME_BYTES_MAX = 16 << 20
 """The longest frame that is sent or read."""
 HEADERS_MAX = 5_000
 """The most headers, or ids, in one message."""
-_CURSOR_BYTES_MAX = 4_096
+CURSOR_BYTES_MAX = 64 << 10
+"""The longest cursor; that of a medium names every writer it has read."""
+WAITING_MAX = 100
 _WAIT_SECONDS_MAX = 300
 
 
@@ -79,6 +81,8 @@ class Page(NamedTuple):
     """How many changes lie beyond the cursor, or more."""
     behind: bool
     """Whether more was seen of the sender than it has now."""
+    waiting: tuple[str, ...] = ()
+    """What cannot be read yet of a medium, each with the reason; it is tried again next time."""
 
     @staticmethod
     def checks() -> dict[str, Check]:
@@ -86,6 +90,7 @@ class Page(NamedTuple):
         return {
             "replica": _name, "headers": _headers, "items": _items, "cursor": _cursor,
             "more": _flag, "root": _root, "apart": _count, "left": _count, "behind": _flag,
+            "waiting": _reasons,
         }  # fmt: skip
 
 
@@ -292,7 +297,7 @@ def _bytes(value: object, what: str, least: int, most: int) -> bytes:
 
 
 def _cursor(value: object) -> bytes:
-    return _bytes(value, "a cursor", 0, _CURSOR_BYTES_MAX)
+    return _bytes(value, "a cursor", 0, CURSOR_BYTES_MAX)
 
 
 def _sender(value: object) -> Sender:
@@ -333,6 +338,10 @@ def _list(value: object, of: Callable[[object], T], most: int = HEADERS_MAX) -> 
 
 def _names(value: object) -> list[str]:
     return _list(value, _name)
+
+
+def _reasons(value: object) -> tuple[str, ...]:
+    return tuple(_list(value, _name, WAITING_MAX))
 
 
 def _buckets(value: object) -> list[int]:

@@ -141,6 +141,9 @@ class Report:
     """Buckets that had to be compared in full."""
     behind: int = 0
     """Changes of the peer that are still to be pulled, or more; 0 once a sync has ended."""
+    waiting: tuple[str, ...] = ()
+    """What a medium does not hold whole yet, each by name and with the reason; the next sync tries
+    it again. What stays here was damaged."""
     messages: int = 0
     """Requests and answers."""
     verified: bool | None = None
@@ -215,6 +218,7 @@ def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
         if page.headers or page.items or moved != sync.record:
             yield from _receive(sync, page.headers, page.items, moved)
         sync.report.behind = page.left if page.more else 0
+        sync.report.waiting = page.waiting
         sync.progress(sync.report)
         if not page.more:
             return page

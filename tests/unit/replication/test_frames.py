@@ -39,7 +39,7 @@ ITEM = Item(MemoryDocument(id="m", content="text").to_bytes(), {"r": 3})
 SENDER = Sender("r", bytes(8), 4)
 SAMPLES: list[Message] = [
     Since(SENDER, b"", 10, 1.5),
-    Page("r", [HEADER], [ITEM], b"c", True, DIGEST, 2, 7, False),
+    Page("r", [HEADER], [ITEM], b"c", True, DIGEST, 2, 7, False, ("x: not whole",)),
     Want(["m"]),
     Items([ITEM]),
     Offer(SENDER, [HEADER]),

@@ -436,7 +436,7 @@ def test_a_step_for_the_network_is_none_for_a_store(ada: Replica) -> None:
 
 def test_a_page_of_whole_memories_needs_no_second_question(ada: Replica) -> None:
     item = Item(MemoryDocument(id="i", content="inline").to_bytes(), {"r": 2})
-    page = Page("medium", [], [item], b"mediumxx1", False, b"", 0, 0, False)
+    page = Page("medium", [], [item], b"mediumxx1", False, b"", 0, 0, False, ("x: not whole",))
     answers = {Since: page, type(None): None}
     merged: list[Merge] = []
     report = Report()
@@ -458,4 +458,5 @@ def test_a_page_of_whole_memories_needs_no_second_question(ada: Replica) -> None
     assert memory is not None
     assert 2 == memory.get_access_count()
     assert page.cursor == ada.record("medium").pulled
+    assert ("x: not whole",) == report.waiting
     assert report.verified is None

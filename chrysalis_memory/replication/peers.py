@@ -1,0 +1,78 @@
+"""From what a user gives for a peer to the transport that reaches it."""
+
+import asyncio
+import importlib
+import os
+from pathlib import Path
+
+from chrysalis_memory.codec import shown
+from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.replication.folder import FolderTransport
+from chrysalis_memory.replication.replica import Replica
+from chrysalis_memory.replication.transport import LocalTransport, Transport
+from chrysalis_memory.storage import MemoryStorage
+
+FORMS = (
+    "another memory file (other.db), a folder that is there or folder:PATH, s3://bucket/prefix, "
+    "postgresql://host/database, or http://host:port"
+)
+_FOLDER = "folder:"
+
+
+class OpenedTransport(LocalTransport):
+    """Carries frames to a store that was opened for it, and closes that store with itself."""
+
+    def __init__(self, storage: MemoryStorage) -> None:
+        super().__init__(Replica(storage))
+        self._storage = storage
+
+    async def close(self) -> None:
+        """Close the store."""
+        await asyncio.to_thread(self._storage.close)
+
+
+def open_transport(
+    peer: str | Path, *, token: str | None = None, timeout_seconds: float = 30.0
+) -> Transport:
+    """Return the transport to a peer.
+
+    Args:
+        peer: A ``.db`` path or a file that is there: another memory file, created if missing. A
+            folder that is there, a path that ends with ``/``, or ``folder:PATH``: a shared folder.
+            ``s3://bucket/prefix`` or ``file:///folder``: an object store. ``postgresql://…``: a
+            store in a database. ``http://…`` or ``https://…``: a served memory.
+        token: What lets this replica in at a served memory.
+        timeout_seconds: How long a request to an object store or to a served memory may take.
+
+    Raises:
+        InvalidValue: nothing that can be synced with, or a token for what takes none.
+        ReplicationError: what is needed to reach it is not installed.
+        StorageError: the other store cannot be opened.
+    """
+    given = str(peer)
+    scheme = given.partition("://")[0].lower() if "://" in given else ""
+    if scheme in ("http", "https"):
+        http = importlib.import_module("chrysalis_memory.replication.http")
+        return http.HttpTransport(given, token=token, timeout_seconds=timeout_seconds)
+    if token is not None:
+        raise InvalidValue(f"a token is for http:// and https:// peers, not for {shown(given)}")
+    if scheme in ("s3", "file"):
+        from chrysalis_memory.replication.objects import ObjectStoreTransport
+
+        return ObjectStoreTransport(given, timeout_seconds=timeout_seconds)
+    if scheme in ("postgresql", "postgres"):
+        return OpenedTransport(MemoryStorage(given))
+    if scheme:
+        raise InvalidValue(f"{shown(given)} is no peer; give {FORMS}")
+    return _at_path(given)
+
+
+def _at_path(given: str) -> Transport:
+    if given.startswith(_FOLDER) and given != _FOLDER:
+        return FolderTransport(given.removeprefix(_FOLDER))
+    path = Path(given).expanduser()
+    if given and (path.is_dir() or given.endswith(("/", os.sep))):
+        return FolderTransport(path)
+    if path.is_file() or path.suffix == ".db":
+        return OpenedTransport(MemoryStorage(path))
+    raise InvalidValue(f"{shown(given)} is no peer; give {FORMS}")
