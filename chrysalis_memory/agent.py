@@ -319,8 +319,8 @@ class AgentMemory:
         on from there. Vectors of what arrived are made in the background.
 
         Args:
-            peer: Another memory's file, or the URL of one that ``chrysalis serve`` serves.
-            token: What such a server asks for; by default the setting ``token``.
+            peer: A path or a URL, as :func:`.replication.peers.open_transport` takes it.
+            token: What a served memory asks for; by default the setting ``token``.
             progress: Called after every page with the report so far.
 
         Raises:

@@ -60,6 +60,8 @@ class PeerStatus(BaseModel):
     """Of those sent, how many the peer keeps apart for now."""
     behind: int = 0
     """Changes of the peer that were still to be pulled, or more."""
+    waiting: tuple[str, ...] = ()
+    """What of a folder or an object store could not be read yet, each with the reason."""
     verified: bool | None = None
     """Whether both held the same, by their sums; ``None`` where that could not be told."""
     failures: int = 0
@@ -263,6 +265,7 @@ def _status(
         quarantined=report.quarantined,
         refused=report.refused,
         behind=report.behind,
+        waiting=report.waiting,
         verified=report.verified,
         failures=before.failures + 1 if error else 0,
         error=str(error) or type(error).__name__ if error else None,

@@ -8,11 +8,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from chrysalis_memory import MemoryStorage
+from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.servers.http import serve
 
 
 @contextmanager
-def served(storage: MemoryStorage, **options: Any) -> Iterator[str]:
+def served(store: MemoryStorage | Replica, **options: Any) -> Iterator[str]:
     """Serve a store, by default on a free port; yields the URL."""
     listening = threading.Event()
     urls: list[str] = []
@@ -26,7 +27,7 @@ def served(storage: MemoryStorage, **options: Any) -> Iterator[str]:
         task = asyncio.current_task()
         assert task is not None
         loops.append((asyncio.get_running_loop(), task))
-        await serve(storage, ready=ready, **({"port": 0} | options))
+        await serve(store, ready=ready, **({"port": 0} | options))
 
     def run() -> None:
         try:

@@ -67,9 +67,10 @@ def _check(options: Options) -> None:
 def sync(options: Options, file: str, peer: str | None, token: str | None, watch: bool) -> None:
     """Make FILE and PEER hold the same.
 
-    PEER is another memory's file, or the URL of one that "chrysalis serve" serves. Without PEER
-    what past syncs came to is shown. A sync may be interrupted at any moment; the next one goes on
-    from there. --watch syncs every minute, or as CHRYSALIS_SYNC_SECONDS says.
+    PEER is another memory's file, a shared folder (folder:PATH), a place in an object store
+    (s3://bucket/prefix), or the URL of a memory that "chrysalis serve" serves. Without PEER what
+    past syncs came to is shown. A sync may be interrupted at any moment; the next one goes on from
+    there. --watch syncs every minute, or as CHRYSALIS_SYNC_SECONDS says.
     """
     _check(options)
     if peer is None:
@@ -108,9 +109,10 @@ def _close(options: Options, report: SyncReport, pending: int) -> None:
 
 def _numbers(done: SyncReport | PeerStatus) -> str:
     refused = f", {done.refused:,} of those sent kept apart there" if done.refused else ""
+    unread = f", {len(done.waiting):,} not read yet ({done.waiting[0]})" if done.waiting else ""
     return (
         f"sent {done.sent:,}, received {done.received:,}, merged {done.merged:,}, "
-        f"quarantined {done.quarantined:,}{refused}"
+        f"quarantined {done.quarantined:,}{refused}{unread}"
     )
 
 
@@ -119,7 +121,7 @@ def _tell(options: Options, status: PeerStatus) -> None:
         click.echo(status.model_dump_json())
     elif status.error is not None:
         click.echo(f"Warning: {one_line(status.error)}", err=True)
-    elif status.sent or status.received:
+    elif status.sent or status.received or status.waiting:
         click.echo(f"{_numbers(status)}; {_VERIFIED[status.verified]}")
 
 

@@ -85,6 +85,19 @@ def test_a_file_and_a_served_file_hold_the_same_after_a_sync(chrysalis: Run, tmp
     assert states(tmp_path / "a.db") == states(tmp_path / "b.db") == states(tmp_path / "c.db")
 
 
+def test_files_that_share_a_folder_come_to_hold_the_same(chrysalis: Run, tmp_path: Path):
+    fill(tmp_path / "a.db", "tea", "milk")
+    fill(tmp_path / "b.db", "cake")
+    (tmp_path / "shared").mkdir()
+    for name in ("a.db", "b.db", "a.db"):
+        done = chrysalis("sync", name, "shared", CHRYSALIS_TOKEN="for others")
+        assert done.returncode == 0, done.stderr
+
+    assert done.stdout.startswith("sent 0, received 1, merged 1, quarantined 0; whether both hold")
+    assert "the peer keeps no sums" in done.stdout
+    assert states(tmp_path / "a.db") == states(tmp_path / "b.db")
+
+
 def test_a_peer_that_is_not_there_is_one_line_and_1(chrysalis: Run, tmp_path: Path):
     fill(tmp_path / "a.db", "tea")
     done = chrysalis("sync", "a.db", "http://127.0.0.1:9")
