@@ -1,0 +1,397 @@
+"""A replica of the simulation: a real store, and what it must hold by the history of writes."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage, wire
+from chrysalis_memory.changes import Header
+from chrysalis_memory.crdt.clock import DRIFT_US
+from chrysalis_memory.errors import MemoryForgotten
+from chrysalis_memory.learning import NewMemory, learn
+from chrysalis_memory.replication.replica import Replica
+from tests.simulation.truth import LINKS, History, View, Write
+
+SIDE_FILES = ("-wal", "-shm")
+Change = tuple[str, Any, Any]
+"""Field, key and value of a write."""
+
+
+class Mismatch(AssertionError):
+    """A store does not hold what it must."""
+
+
+class NotingClock(HybridLogicalClock):
+    """A clock that notes what it gave, so that the history knows every stamp."""
+
+    def __init__(self, wall_us: Callable[[], int]) -> None:
+        super().__init__(wall_us)
+        self.given: list[int] = []
+
+    def now(self, *, above: int = 0) -> int:
+        """See :meth:`HybridLogicalClock.now`."""
+        stamp = super().now(above=above)
+        self.given.append(stamp)
+        return stamp
+
+
+class Held(NamedTuple):
+    """What a file holds: a backup has one of its own."""
+
+    known: dict[str, int]
+    """The writes known of each memory."""
+    apart: list[tuple[str, int]]
+    """States in quarantine."""
+    counter: int
+    """The name under which uses are counted."""
+
+    def copy(self) -> "Held":
+        return Held(dict(self.known), list(self.apart), self.counter)
+
+
+class Node:
+    """One replica.
+
+    Args:
+        number: Its number in the world.
+        path: Its file.
+        writer: The name it writes under.
+        history: Where its writes are noted.
+        base_us: The true time, in microseconds since 1970.
+        next_counter: Gives a new name for counting uses.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        path: Path,
+        writer: str,
+        history: History,
+        base_us: Callable[[], int],
+        next_counter: Callable[[], int],
+    ) -> None:
+        self.number, self.path, self.writer, self.history = number, path, writer, history
+        self._base_us, self._next_counter = base_us, next_counter
+        self.offset_us = 0
+        self.held = Held({}, [], next_counter())
+        self.incarnation = 0
+        self.open()
+
+    @property
+    def name(self) -> str:
+        return f"replica-{self.number}"
+
+    def wall_us(self) -> int:
+        return self._base_us() + self.offset_us
+
+    @property
+    def horizon(self) -> int:
+        return self.wall_us() + DRIFT_US
+
+    # The file
+
+    def open(self) -> None:
+        self.clock = NotingClock(self.wall_us)
+        self.storage = MemoryStorage(
+            self.path, self.writer, synchronous="NORMAL", clock=self.clock
+        )
+        self.replica = Replica(self.storage)
+        self._counting_as = self.storage.replica
+
+    def crash(self, *, kill: bool) -> None:
+        """Close the file and open it again, or go on from what a kill would have left of it."""
+        left = files_of(self.path) if kill else {}
+        self.storage.close()
+        for path, data in left.items():
+            with path.open("r+b" if path.exists() else "wb") as file:
+                file.truncate()
+                file.write(data)
+        self.open()
+
+    def restore(self, backup: Path, held: Held, *, in_place: bool) -> None:
+        """Put an older backup where the file is: over the same inode, or as a file of its own."""
+        self.storage.close()
+        for side in SIDE_FILES:
+            self.path.with_name(self.path.name + side).unlink(missing_ok=True)
+        self.held = held.copy()
+        if in_place:
+            with self.path.open("r+b") as file:
+                file.truncate()
+                file.write(backup.read_bytes())
+        else:
+            fresh = self.path.with_name(self.path.name + ".fresh")
+            shutil.copyfile(backup, fresh)  # beside the old one, so that it has another inode
+            fresh.rename(self.path)
+            self.held = self.held._replace(counter=self._next_counter())
+        self.incarnation += 1
+        self.open()
+
+    def note_identity(self) -> bool:
+        """Notice whether the store took a new identity because a peer told it so."""
+        if self.storage.replica == self._counting_as:
+            return False
+        self._counting_as = self.storage.replica
+        self.held = self.held._replace(counter=self._next_counter())
+        return True
+
+    # What it must hold
+
+    def view(self, memory_id: str) -> View:
+        return self.history.view(memory_id, self.held.known.get(memory_id, 0))
+
+    def merged(self, memory_id: str, known: int) -> None:
+        """Note that a state was merged, or kept apart if it lies in the future."""
+        if self.history.view(memory_id, known).stamp > self.horizon:
+            if (memory_id, known) not in self.held.apart:
+                self.held.apart.append((memory_id, known))
+        else:
+            self.held.known[memory_id] = self.held.known.get(memory_id, 0) | known
+
+    def released(self) -> None:
+        """Note that what has become valid was merged."""
+        for one in list(self.held.apart):
+            if self.history.view(*one).stamp <= self.horizon:
+                self.held.apart.remove(one)
+                self.merged(*one)
+
+    def digests(self, headers: Sequence[Header]) -> dict[str, bytes]:
+        """Return the digests that the store holds of what headers name."""
+        ids = [header.id for header in headers]
+        held = self.storage.read(lambda session: session.load_many(ids)) if ids else []
+        return {header.id: header.digest for header, _ in held}
+
+    def took(
+        self, headers: Sequence[Header], known: dict[str, int], before: dict[str, bytes]
+    ) -> None:
+        """Note that use counts were merged where headers show the state that is held."""
+        for header in headers:
+            if before.get(header.id) == header.digest:
+                counted = self.history.access_among(header.id, known[header.id])
+                self.held.known[header.id] |= counted
+
+    # Writing
+
+    def note(self, memory_id: str, change: Change, stamp: int, *, life: int, seen: int) -> int:
+        write = Write(*change, stamp, self.writer, life, seen)
+        bit = self.history.note(memory_id, write)
+        self.held.known[memory_id] = self.held.known.get(memory_id, 0) | bit
+        return bit
+
+    def change(self, memory_id: str, changes: Sequence[Change]) -> None:
+        """Change a memory; one that is forgotten must refuse."""
+        view = self.view(memory_id)
+        stamps: list[int] = []
+
+        def apply(memory: MemoryDocument) -> None:
+            for change in changes:
+                stamps.extend(self._applied(memory, change))
+
+        try:
+            self.storage.update(memory_id, apply)
+        except MemoryForgotten:
+            if view.alive:
+                raise
+            return
+        if not view.alive:
+            raise Mismatch(f"{memory_id} is forgotten and was changed")
+        self._note_all(memory_id, changes, stamps, life=view.life)
+
+    def _note_all(
+        self,
+        memory_id: str,
+        changes: Sequence[Change],
+        stamps: Sequence[int],
+        *,
+        life: int,
+        seen: int | None = None,
+    ) -> None:
+        seen = self.held.known.get(memory_id, 0) if seen is None else seen
+        parts = [part for change in changes for part in _parts(change)]
+        for change, stamp in zip(parts, stamps, strict=True):
+            seen |= self.note(memory_id, change, stamp, life=life, seen=seen)
+
+    def _applied(self, memory: MemoryDocument, change: Change) -> list[int]:
+        given = len(self.clock.given)
+        apply_change(memory, *change)
+        return self.clock.given[given:]
+
+    def blind(self, memory_id: str, content: str, changes: Sequence[Change]) -> None:
+        """Put a document that knows nothing but the id."""
+        view = self.view(memory_id)
+        memory = MemoryDocument(memory_id, content, None, self.writer, clock=self.clock)
+        stamps = [self.clock.given[-1]] * 2
+        for change in changes:
+            stamps += self._applied(memory, change)
+        try:
+            self.storage.put(memory)
+        except MemoryForgotten:
+            if view.alive or not view.life:
+                raise
+            return
+        if view.life and not view.alive:
+            raise Mismatch(f"{memory_id} is forgotten and was written blindly")
+        first = [("created", None, None), ("content", None, content)]
+        self._note_all(memory_id, [*first, *changes], stamps, life=1, seen=0)
+
+    def forget(self, memory_id: str) -> None:
+        view = self.view(memory_id)
+        if self.storage.forget(memory_id) != view.alive:
+            raise Mismatch(f"forgetting {memory_id}: it should have been of life {view.life}")
+        if view.alive:
+            seen = self.held.known[memory_id]
+            self.note(memory_id, ("forget", None, None), 0, life=view.life + 1, seen=seen)
+
+    def use(self, memory_id: str, count: int) -> None:
+        self.storage.record_access({memory_id: count})
+        view, known = self.view(memory_id), self.held.known[memory_id]
+        if view.alive:
+            counted = [
+                write.value
+                for at, write in enumerate(self.history.writes[memory_id])
+                if known >> at & 1
+                and (write.field, write.key, write.life) == ("access", self.held.counter, view.life)
+            ]
+            total = max(counted, default=0) + count
+            change = ("access", self.held.counter, total)
+            self.note(memory_id, change, 0, life=view.life, seen=known)
+
+    def learn(self, new: NewMemory) -> str:
+        """Learn something; what that writes follows from what must be known."""
+        given = len(self.clock.given)
+        memory_id = self.storage.submit(lambda t: learn(t, new, None)).result()
+        stamps = self.clock.given[given:]
+        if memory_id != self._id_of(new):
+            raise Mismatch(f"{new.content!r} was learned as {memory_id}, not {self._id_of(new)}")
+        view = self.view(memory_id)
+        if view.alive:
+            self._note_all(memory_id, self._joining(new, view), stamps, life=view.life)
+        else:
+            changes = [("content", None, new.content), *_told(new, view)]
+            seen = self.held.known.get(memory_id, 0)
+            life = view.life + 1
+            seen |= self.note(memory_id, ("created", None, None), stamps[0], life=life, seen=seen)
+            self._note_all(memory_id, changes, stamps, life=life, seen=seen)
+        return memory_id
+
+    def _id_of(self, new: NewMemory) -> str:
+        attempt = 0
+        while new.id is None:
+            view = self.view(new.derived_id(attempt))
+            if not view.alive or view.fields["content"] == new.content:
+                return new.derived_id(attempt)
+            attempt += 1
+        return new.id
+
+    def _joining(self, new: NewMemory, view: View) -> list[Change]:
+        changes: list[Change] = []
+        if new.content != view.fields["content"]:
+            changes.append(("content", None, new.content))
+        changes += [c for c in _told(new, view) if c[0] in ("importance",)]
+        expiry = view.fields["expires_at"]
+        if expiry is not None and expiry <= self.wall_us():
+            changes.append(("expires_at", None, None))
+        if view.fields["archived"]:
+            changes.append(("archived", None, False))
+        return changes + [c for c in _told(new, view) if c[0] not in ("importance",)]
+
+    # Looking
+
+    def check(self, memory_id: str) -> None:
+        """Compare what the store holds of a memory with what it must.
+
+        Raises:
+            Mismatch: they differ.
+        """
+        view = self.view(memory_id)
+        stored = self.storage.read(lambda session: session.load(memory_id))
+        memory = None if stored is None else self.storage.document(stored)
+        life = 0 if memory is None else memory.state.life
+        fields = {} if memory is None or memory.is_forgotten else shown(memory)
+        if (life, fields) != (view.life, view.fields):
+            differs = [k for k in view.fields | fields if view.fields.get(k) != fields.get(k)]
+            raise Mismatch(
+                f"{self.name} holds {memory_id} with life {life}, expected {view.life}; "
+                + "; ".join(f"{k}: {fields.get(k)!r}, expected {view.fields.get(k)!r}" for k in differs)
+            )
+
+    def check_all(self) -> None:
+        """Compare everything; see :meth:`check`."""
+        for memory_id in self.held.known:
+            self.check(memory_id)
+        found = self.storage.read(lambda session: session.quarantined())
+        apart = {(one.id, one.stamp) for one in found}
+        expected = {(one[0], self.history.view(*one).stamp) for one in self.held.apart}
+        if apart != expected:
+            raise Mismatch(f"{self.name} keeps apart {sorted(apart)}, expected {sorted(expected)}")
+
+
+def _told(new: NewMemory, view: View) -> list[Change]:
+    """Return what learning writes of importance, tags and evidence."""
+    known = view.fields
+    changes: list[Change] = []
+    if new.importance is not None and new.importance > known.get("importance", -1.0):
+        changes.append(("importance", None, new.importance))
+    changes += [("tag", tag, None) for tag in new.tags if tag not in known.get("tags", ())]
+    return changes + [("evidence", one, None) for one in new.evidence]
+
+
+def files_of(path: Path) -> dict[Path, bytes]:
+    """Return the bytes of a database and of its write-ahead log, as a kill would leave them."""
+    both = (path, path.with_name(path.name + SIDE_FILES[0]))
+    return {one: one.read_bytes() for one in both if one.exists()}
+
+
+def apply_change(memory: MemoryDocument, field: str, key: Any, value: Any) -> None:
+    """Write one part of a memory."""
+    match field:
+        case "tag":
+            memory.add_tag(key)
+        case "untag":
+            memory.remove_tag(key)
+        case "related":
+            memory.add_related(key)
+        case "parents":
+            memory.add_parent(key)
+        case "evidence":
+            memory.add_evidence(key)
+        case "metadata":
+            memory.set_metadata({key: value})
+        case "episode":
+            memory.set_episode(value, key)
+        case "expires_at":
+            memory.set_expires_at(None if value is None else wire.moment(value))
+        case _:
+            getattr(memory, f"set_{field}")(value)
+
+
+def _parts(change: Change) -> list[Change]:
+    """Return what a change writes: an episode is written with the place in it."""
+    field, position, episode = change
+    if field != "episode":
+        return [change]
+    return [("episode", None, episode), ("position", None, position)]
+
+
+def _microseconds(moment: datetime | None) -> int | None:
+    return None if moment is None else wire.microseconds(moment)
+
+
+def shown(memory: MemoryDocument) -> dict[str, Any]:
+    """Return the fields of a memory as :attr:`View.fields` has them."""
+    fields: dict[str, Any] = {
+        name: getattr(memory, name)
+        for name in ("content", "memory_type", "namespace", "episode", "position", "archived")
+    }
+    return fields | {
+        "expires_at": _microseconds(memory.expires_at),
+        "importance": memory.get_importance(),
+        "confidence": memory.get_confidence(),
+        **dict(zip(LINKS, (memory.get_related(), memory.get_parents(), memory.get_evidence()),
+                   strict=True)),
+        "tags": sorted(memory.get_tags()),
+        "metadata": memory.metadata,
+        "access": memory.get_access_count(),
+        "created": (_microseconds(memory.created_at), memory.source_instance),
+    }  # fmt: skip
