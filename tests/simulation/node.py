@@ -77,6 +77,7 @@ class Node:
         self.offset_us = 0
         self.held = Held({}, [], next_counter())
         self.incarnation = 0
+        self.needs_repair = False
         self.open()
 
     @property
@@ -167,9 +168,13 @@ class Node:
     ) -> None:
         """Note that use counts were merged where headers show the state that is held."""
         for header in headers:
+            counted = self.history.access_among(header.id, known[header.id])
             if before.get(header.id) == header.digest:
-                counted = self.history.access_among(header.id, known[header.id])
                 self.held.known[header.id] |= counted
+            elif any(counted & ~kept for one, kept in self.held.apart if one == header.id):
+                # A state that waits in quarantine is not asked for again when only its use counts
+                # have grown: the sums tell of them once it is merged.
+                self.needs_repair = True
 
     # Writing
 

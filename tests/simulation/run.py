@@ -70,6 +70,14 @@ def run_seeds(seeds: Iterable[int]) -> list[Failure]:
         return [result.failure for result in results if result.failure is not None]
 
 
+def first_failure(seeds: Iterable[int]) -> Failure | None:
+    """Run seeds until one fails and return that."""
+    with ram_folder() as folder:
+        template = make_template(Path(folder) / "template.db")
+        results = (run_seed(seed, template) for seed in seeds)
+        return next((result.failure for result in results if result.failure is not None), None)
+
+
 def run_many(seeds: range, *, jobs: int | None = None) -> list[Failure]:
     """Run seeds in several processes and return those that fail."""
     parts = [seeds[at : at + _CHUNK] for at in range(0, len(seeds), _CHUNK)]
