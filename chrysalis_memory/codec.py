@@ -36,7 +36,7 @@ def canonical_json(value: Any) -> str:
         InvalidValue: NaN, infinity, an integer outside 64 bits, a key that is no string, text that
             UTF-8 cannot hold, nesting deeper than 32, or a type JSON does not have.
     """
-    _check_json(value, depth=0)
+    check_json(value)
     return json_text(value)
 
 
@@ -56,16 +56,19 @@ def shown(value: Any) -> str:
     return text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}..."
 
 
-def _check_json(value: Any, *, depth: int) -> None:
+def check_json(value: Any, *, depth: int = 0) -> None:
+    """Check that a value is one of JSON; raises as :func:`canonical_json`."""
     if depth > JSON_DEPTH_MAX:
         raise InvalidValue(f"JSON value is nested deeper than {JSON_DEPTH_MAX} levels; flatten it")
-    if isinstance(value, list | tuple):
+    if isinstance(value, str):
+        check_text(value, what="JSON string")
+    elif isinstance(value, list | tuple):
         for item in cast("list[Any]", value):
-            _check_json(item, depth=depth + 1)
+            check_json(item, depth=depth + 1)
     elif isinstance(value, Mapping):
         for key, item in cast("Mapping[Any, Any]", value).items():
             check_text(key, what="JSON object key")
-            _check_json(item, depth=depth + 1)
+            check_json(item, depth=depth + 1)
     else:
         _check_leaf(value)
 
@@ -73,9 +76,7 @@ def _check_json(value: Any, *, depth: int) -> None:
 def _check_leaf(value: object) -> None:
     if value is None or isinstance(value, bool):
         return
-    if isinstance(value, str):
-        check_text(value, what="JSON string")
-    elif isinstance(value, int):
+    if isinstance(value, int):
         if not _INT64_MIN <= value <= _INT64_MAX:
             raise InvalidValue(f"{shown(value)} does not fit in 64 bits; store it as a string")
     elif not isinstance(value, float):

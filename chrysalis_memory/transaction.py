@@ -96,12 +96,13 @@ class Transaction:
 
         Raises:
             MemoryForgotten: the id was forgotten and ``document`` is of an earlier life.
+            InvalidValue: what would be stored is larger than replicas exchange.
         """
         known = self._known(document.id)
         if known is not None and not known.state.alive and document.state.life < known.state.life:
             raise MemoryForgotten(document.id)
         made = None if embedding is None else self._made(embedding)
-        self._merge(document, made)
+        self._merge(document, made, limit_bytes=wire.STATE_BYTES_MAX)
         number, state = cast("_Known", self._known(document.id))
         before = None if known is None else value_of(known.state.content, None)
         if made is not None and before == value_of(state.content, None):
@@ -116,7 +117,9 @@ class Transaction:
         """
         return self._merge(document, None)
 
-    def _merge(self, document: MemoryDocument, made: MadeVector | None) -> bool:
+    def _merge(
+        self, document: MemoryDocument, made: MadeVector | None, *, limit_bytes: int | None = None
+    ) -> bool:
         known = self._known(document.id)
         if known is None:
             joined, number = document.state, -1
@@ -131,6 +134,11 @@ class Transaction:
             saved = None if known is None else _saved_row(known, joined)
             same = frozenset[str]() if saved is None else saved.same
             row = row_of(document.id, joined, updated_at, same)
+            if limit_bytes is not None and len(row.state) > limit_bytes:
+                raise InvalidValue(
+                    f"memory {document.id!r} would take {len(row.state):,} bytes, the limit is "
+                    f"{limit_bytes:,}; give it fewer tags, links or metadata, or split it"
+                )
             number = self.session.save(row, saved, made)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:

@@ -34,6 +34,8 @@ NAME_CHARACTERS_MAX = 512
 METADATA_BYTES_MAX = 64 << 10
 ELEMENTS_MAX = 10_000
 LIFE_MAX = 2**31
+STATE_BYTES_MAX = 4 << 20
+"""Of one memory with all its fields, when it is written; a merge may join more, up to a frame."""
 
 
 def check_name(value: object, *, what: str) -> str:

@@ -58,7 +58,7 @@ def check_register(register: object) -> Register:
     if not isinstance(register, list | tuple) or len(cast("list[Any]", register)) != 3:
         raise InvalidValue(f"a register is [timestamp, writer, value], got {shown(register)}")
     stamp, writer, value = cast("list[Any]", register)
-    codec.canonical_json(value)
+    codec.check_json(value)
     return check_stamp(stamp), codec.check_text(writer, what="writer"), value
 
 
@@ -71,7 +71,7 @@ def frozen(register: object) -> Register:
         InvalidValue: as :func:`check_register`.
     """
     stamp, writer, value = check_register(register)
-    return stamp, writer, codec.canonical_json(value)
+    return stamp, writer, codec.json_text(value)
 
 
 def thawed(register: Register) -> list[Any]:

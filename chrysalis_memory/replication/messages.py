@@ -35,9 +35,19 @@ class Item(NamedTuple):
     access: Mapping[str, int]
 
 
+class Sender(NamedTuple):
+    """Who asks, and how far it has come; what a peer sees fall back was restored, or is a copy."""
+
+    replica: str
+    epoch: bytes
+    changes: int
+    """How many changes its feed has had in this epoch; they only grow."""
+
+
 class Since(NamedTuple):
     """Asks what changed since a cursor; answered by a :class:`Page`."""
 
+    sender: Sender
     cursor: bytes
     """Of the one asked, its epoch first; empty for everything."""
     limit: int
@@ -48,7 +58,7 @@ class Since(NamedTuple):
     @staticmethod
     def checks() -> dict[str, Check]:
         """Return how each field is checked."""
-        return {"cursor": _cursor, "limit": _limit, "wait_seconds": _wait}
+        return {"sender": _sender, "cursor": _cursor, "limit": _limit, "wait_seconds": _wait}
 
 
 class Page(NamedTuple):
@@ -67,13 +77,15 @@ class Page(NamedTuple):
     """How many states are kept apart by whom answers, and so missing from the sum."""
     left: int
     """How many changes lie beyond the cursor, or more."""
+    behind: bool
+    """Whether more was seen of the sender than it has now."""
 
     @staticmethod
     def checks() -> dict[str, Check]:
         """Return how each field is checked."""
         return {
             "replica": _name, "headers": _headers, "items": _items, "cursor": _cursor,
-            "more": _flag, "root": _root, "apart": _count, "left": _count,
+            "more": _flag, "root": _root, "apart": _count, "left": _count, "behind": _flag,
         }  # fmt: skip
 
 
@@ -102,18 +114,13 @@ class Items(NamedTuple):
 class Offer(NamedTuple):
     """Says what the sender holds; answered by :class:`Wanted`."""
 
-    replica: str
-    """Who offers."""
-    epoch: bytes
-    """The sender's."""
-    changes: int
-    """How many changes its feed has had in this epoch; they only grow."""
+    sender: Sender
     headers: list[Header]
 
     @staticmethod
     def checks() -> dict[str, Check]:
         """Return how each field is checked."""
-        return {"replica": _name, "epoch": _epoch, "changes": _count, "headers": _headers}
+        return {"sender": _sender, "headers": _headers}
 
 
 class Wanted(NamedTuple):
@@ -121,7 +128,7 @@ class Wanted(NamedTuple):
 
     ids: list[str]
     behind: bool
-    """Whether more was seen of the sender than it has: it was restored, or is a copy."""
+    """Whether more was seen of the sender than it has now; then nothing is wanted."""
 
     @staticmethod
     def checks() -> dict[str, Check]:
@@ -234,9 +241,12 @@ def document_of(item: Item) -> MemoryDocument:
     """Check the state of an item and return its memory.
 
     Raises:
-        InvalidDocument: bytes that are no document of a known format.
+        InvalidFrame: bytes that are no document of a known format.
     """
-    memory_id, state = wire.from_bytes(item.state)
+    try:
+        memory_id, state = wire.from_bytes(item.state)
+    except InvalidValue as error:
+        raise InvalidFrame(f"a memory that was sent is refused: {error}") from error
     if item.access and state.alive:
         state = state._replace(access=dict(item.access))
     return MemoryDocument.of(memory_id, state)
@@ -285,8 +295,11 @@ def _cursor(value: object) -> bytes:
     return _bytes(value, "a cursor", 0, _CURSOR_BYTES_MAX)
 
 
-def _epoch(value: object) -> bytes:
-    return _bytes(value, "an epoch", EPOCH_BYTES, EPOCH_BYTES)
+def _sender(value: object) -> Sender:
+    replica, epoch, changes = _sequence(value, "a sender has three parts", 3, 3)
+    return Sender(
+        _name(replica), _bytes(epoch, "an epoch", EPOCH_BYTES, EPOCH_BYTES), _count(changes)
+    )
 
 
 def _root(value: object) -> bytes:

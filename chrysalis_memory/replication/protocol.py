@@ -31,6 +31,7 @@ from chrysalis_memory.replication.messages import (
     Page,
     Push,
     Request,
+    Sender,
     Since,
     Sums,
     Want,
@@ -41,6 +42,7 @@ from chrysalis_memory.replication.messages import (
 
 PAGE = 1_000
 """Memories to a page."""
+_KNOWN_MAX = 100_000
 
 
 class Record(NamedTuple):
@@ -55,11 +57,10 @@ class Record(NamedTuple):
 class Own(NamedTuple):
     """The own store, in one snapshot."""
 
-    replica: str
+    sender: Sender
+    """The own name, and how far the own feed has come."""
     head: bytes
     """The end of the own feed, its epoch first."""
-    changes: int
-    """How many changes the own feed has had in this epoch."""
     root: bytes
     """The sum of all digests."""
     apart: int
@@ -198,12 +199,18 @@ def _given(page: Page) -> Generator[Step, Any, Page]:
 
 def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
     """Merge all that the peer's feed shows; return its last page."""
+    own: Own = yield Look()
     while True:
-        page: Page = yield from _ask(sync, Since(sync.record.pulled, PAGE, wait_seconds), Page)
+        request = Since(own.sender, sync.record.pulled, PAGE, wait_seconds)
+        page: Page = yield from _ask(sync, request, Page)
+        if page.behind:
+            yield from _renew(sync)
+            own = yield Look()
+            continue
         if page.cursor[:EPOCH_BYTES] != sync.record.pulled[:EPOCH_BYTES]:
             # Another store answers, or one that lost what it had: it may lack what it was sent.
             sync.record = Record()
-        sync.known |= {header.id: header for header in page.headers}
+        _note(sync, page.headers)
         moved = sync.record._replace(pulled=page.cursor)
         if page.headers or page.items or moved != sync.record:
             yield from _receive(sync, page.headers, page.items, moved)
@@ -212,6 +219,13 @@ def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
         if not page.more:
             return page
         wait_seconds = 0
+
+
+def _note(sync: _Sync, headers: Sequence[Header]) -> None:
+    """Remember what the peer shows, so that it is not offered its own; within bounds."""
+    if len(sync.known) > _KNOWN_MAX:
+        sync.known.clear()
+    sync.known |= {header.id: header for header in headers}
 
 
 def _receive(
@@ -272,26 +286,28 @@ def _push(sync: _Sync) -> Generator[Step, Any, bool]:
 
 def _offer(sync: _Sync, own: Own, headers: Sequence[Header]) -> Generator[Step, Any, bool]:
     """Push what the peer wants of these; tell whether the own identity was renewed instead."""
-    request = Offer(own.replica, own.head[:EPOCH_BYTES], own.changes, list(headers))
-    answer: Wanted = yield from _ask(sync, request, Wanted)
+    answer: Wanted = yield from _ask(sync, Offer(own.sender, list(headers)), Wanted)
     if answer.behind:
-        if sync.renewed:
-            raise ReplicationError(
-                "the peer has seen more of this replica than it holds, under a new name too; "
-                "sync again"
-            )
-        yield Renew()
-        sync.renewed = True
-        sync.record = sync.record._replace(pushed=b"")
+        yield from _renew(sync)
         return True
     wanted = answer.ids
     while wanted:
         items: list[Item] = yield Load(wanted)
-        merged: Merged = yield from _ask(sync, Push(own.replica, items), Merged)
+        merged: Merged = yield from _ask(sync, Push(own.sender.replica, items), Merged)
         sync.report.sent += len(items)
         sync.report.refused += merged.quarantined
         wanted = wanted[len(items) :]
     return False
+
+
+def _renew(sync: _Sync) -> Generator[Step, Any, None]:
+    if sync.renewed:
+        raise ReplicationError(
+            "the peer has seen more of this replica than it holds, under a new name too; sync again"
+        )
+    yield Renew()
+    sync.renewed = True
+    sync.record = sync.record._replace(pushed=b"")
 
 
 # Making sure
@@ -318,7 +334,7 @@ def _repair(sync: _Sync) -> Generator[Step, Any, None]:
     while more:
         held: Holdings = yield from _ask(sync, AskBuckets(buckets, after, PAGE), Holdings)
         yield from _receive(sync, held.headers, (), sync.record)
-        sync.known |= {header.id: header for header in held.headers}
+        _note(sync, held.headers)
         after, more = _last(held.headers, after), held.more
     after, more = "", bool(buckets)
     while more:

@@ -22,6 +22,7 @@ from chrysalis_memory.replication.messages import (
     Page,
     Push,
     Request,
+    Sender,
     Since,
     Sums,
     Want,
@@ -110,43 +111,43 @@ class Replica:
             StorageError: the store could not.
         """
         match request:
-            case Since(cursor, limit):
-                return self._page(cursor, limit)
+            case Since(sender, cursor, limit):
+                return self._page(sender, cursor, limit)
             case Want(ids):
                 return Items(self.storage.read(lambda session: _load(session, ids)))
-            case Offer(replica, epoch, changes, headers):
-                if self._is_behind(replica, epoch, changes):
+            case Offer(sender, headers):
+                if self._is_behind(sender):
                     return Wanted([], behind=True)
                 return Wanted(self._take(headers), behind=False)
             case Push(replica, items):
-                documents = [_checked(item) for item in items]
-                return self._merge(documents, replica, None)
+                return self._merge([document_of(item) for item in items], replica, None)
             case AskSums():
                 return Sums(self.storage.read(lambda s: pack_sums(list(s.digest_sums()))))
             case AskBuckets(buckets, after, limit):
                 return self.storage.read(lambda s: _holdings(s, buckets, after, limit))
 
-    def _page(self, cursor: bytes, limit: int) -> Page:
+    def _page(self, sender: Sender, cursor: bytes, limit: int) -> Page:
         self.release()
+        behind = self._is_behind(sender)
         page = self.storage.read(lambda session: _page(session, cursor, limit))
         if page is None:
             # A peer has seen more than there is: what it has seen since was written anew.
             self.storage.renew_identity()
             page = self.storage.read(lambda session: _page(session, b"", limit))
             assert page is not None  # noqa: S101 - nothing lies before the beginning
-        return page
+        return page._replace(behind=behind)
 
-    def _is_behind(self, replica: str, epoch: bytes, changes: int) -> bool:
+    def _is_behind(self, sender: Sender) -> bool:
         """Tell whether more was seen of a replica than it says it has had; note what it says."""
-        name = f"seen {replica}"
+        name, said = f"seen {sender.replica}", json.dumps([sender.epoch.hex(), sender.changes])
+        if self.storage.read(lambda session: session.peer(name)) == said:
+            return False
 
         def work(transaction: Transaction) -> bool:
-            kept = transaction.session.peer(name)
-            seen_epoch, seen = json.loads(kept) if kept else ("", 0)
-            if seen_epoch == epoch.hex() and seen > changes:
+            epoch, changes = json.loads(transaction.session.peer(name) or '["", 0]')
+            if epoch == sender.epoch.hex() and changes > sender.changes:
                 return True
-            if (seen_epoch, seen) != (epoch.hex(), changes):
-                transaction.session.set_peer(name, json.dumps([epoch.hex(), changes]))
+            transaction.session.set_peer(name, said)
             return False
 
         return self.storage.submit(work).result()
@@ -156,17 +157,18 @@ class Replica:
     def release(self) -> int:
         """Merge what was kept apart and has become valid; return how many states that were."""
         due = self.storage.clock.horizon() + 1
-        ready = self.storage.read(lambda session: session.quarantined(before=due))
-        if not ready:
-            return 0
+        released = 0
+        while ready := self.storage.read(lambda session: session.quarantined(before=due)):
 
-        def work(transaction: Transaction) -> None:
-            for one in ready:
-                transaction.merge(document_of(Item(one.state, {})))
-                transaction.session.release(one)
+            def work(transaction: Transaction, ready: list[Quarantined] = ready) -> None:
+                transaction.prefetch([one.id for one in ready])
+                for one in ready:
+                    transaction.merge(document_of(Item(one.state, {})))
+                    transaction.session.release(one)
 
-        self.storage.submit(work).result()
-        return len(ready)
+            self.storage.submit(work).result()
+            released += len(ready)
+        return released
 
     def _take(self, headers: Sequence[Header]) -> list[str]:
         """Merge access counts of memories held as the headers say; return the other ids."""
@@ -222,18 +224,10 @@ def _merged(
     return changed, quarantined
 
 
-def _checked(item: Item) -> MemoryDocument:
-    try:
-        return document_of(item)
-    except InvalidValue as error:
-        raise InvalidFrame(f"a pushed memory is refused: {error}") from error
-
-
 def _look(session: Session) -> Own:
     return Own(
-        replica=_required(session, "replica"),
+        sender=Sender(_required(session, "replica"), _epoch(session), session.changes_after(b"")),
         head=_epoch(session) + session.head(),
-        changes=session.changes_after(b""),
         root=root_of(list(session.digest_sums())),
         apart=session.quarantined_count(),
     )
@@ -272,6 +266,7 @@ def _page(session: Session, cursor: bytes, limit: int) -> Page | None:
         root=b"" if feed.more else root_of(list(session.digest_sums())),
         apart=session.quarantined_count(),
         left=session.changes_after(feed.cursor[EPOCH_BYTES:]),
+        behind=False,
     )
 
 

@@ -37,6 +37,13 @@ def put(agent: AgentMemory, vector: Any) -> str:
     return agent.storage.put(MemoryDocument("new", "x"), Embedding(vector, FINGERPRINT, "x"))
 
 
+def linked(links: int) -> MemoryDocument:
+    document = MemoryDocument("new", "x")
+    for number in range(links):
+        document.add_related(f"{number:0>500}")
+    return document
+
+
 FINGERPRINT = "switched/64"
 TEN_MB = "ten bytes " * (1 << 20)
 NAIVE = datetime(2030, 1, 1)
@@ -67,6 +74,7 @@ VALUES: dict[str, Do] = {
     "update of an unknown id": lambda m: m.update("unknown", importance=1),
     "update of a forgotten memory": lambda m: m.update("forgotten", importance=1),
     "put of a forgotten memory": lambda m: m.storage.put(MemoryDocument("forgotten", "x")),
+    "put of a memory with links of over 4 MiB": lambda m: m.storage.put(linked(9_000)),
     "vector of the wrong dimension": lambda m: put(m, [1.0, 2.0]),
     "vector that holds NaN": lambda m: put(m, [float("nan")] * 64),
     "vector that is all zero": lambda m: put(m, [0.0] * 64),

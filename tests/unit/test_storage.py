@@ -397,3 +397,17 @@ def test_a_document_given_out_is_a_copy(store: MemoryStorage) -> None:
     store.put(written())
     store.get("m").add_tag("never put")
     assert store.get("m").get_tags() == []
+
+
+def test_a_memory_larger_than_replicas_exchange_is_refused_and_changes_nothing(
+    storage: MemoryStorage,
+) -> None:
+    storage.put(MemoryDocument(id="m", content="text"))
+    linked = MemoryDocument(id="m", content="text")
+    for number in range(9_000):
+        linked.add_related(f"{number:0>500}")
+    with pytest.raises(InvalidValue, match="4,194,304"):
+        storage.put(linked)
+    stored = storage.get("m")
+    assert stored is not None
+    assert [] == sorted(stored.get_related())
