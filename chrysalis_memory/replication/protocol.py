@@ -204,8 +204,7 @@ def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
         request = Since(own.sender, sync.record.pulled, PAGE, wait_seconds)
         page: Page = yield from _ask(sync, request, Page)
         if page.behind:
-            yield from _renew(sync)
-            own = yield Look()
+            own = yield from _caught_up(sync, own)
             continue
         if page.cursor[:EPOCH_BYTES] != sync.record.pulled[:EPOCH_BYTES]:
             # Another store answers, or one that lost what it had: it may lack what it was sent.
@@ -271,8 +270,8 @@ def _push(sync: _Sync) -> Generator[Step, Any, bool]:
         new = [header for header in feed.headers if sync.known.get(header.id) != header]
         if new:
             own: Own = yield Look()
-            is_renewed = yield from _offer(sync, own, new)
-            if is_renewed:
+            is_to_repeat = yield from _offer(sync, own, new)
+            if is_to_repeat:
                 continue
             pushed = True
         moved = sync.record._replace(pushed=feed.cursor)
@@ -285,10 +284,10 @@ def _push(sync: _Sync) -> Generator[Step, Any, bool]:
 
 
 def _offer(sync: _Sync, own: Own, headers: Sequence[Header]) -> Generator[Step, Any, bool]:
-    """Push what the peer wants of these; tell whether the own identity was renewed instead."""
+    """Push what the peer wants of these; tell whether they are to be offered anew instead."""
     answer: Wanted = yield from _ask(sync, Offer(own.sender, list(headers)), Wanted)
     if answer.behind:
-        yield from _renew(sync)
+        yield from _caught_up(sync, own)
         return True
     wanted = answer.ids
     while wanted:
@@ -300,7 +299,14 @@ def _offer(sync: _Sync, own: Own, headers: Sequence[Header]) -> Generator[Step, 
     return False
 
 
-def _renew(sync: _Sync) -> Generator[Step, Any, None]:
+def _caught_up(sync: _Sync, said: Own) -> Generator[Step, Any, Own]:
+    """Return the own store as it is now, under a new name if it has not moved since it spoke.
+
+    If it has, the peer may have been told so meanwhile, by another sync that is under way.
+    """
+    own: Own = yield Look()
+    if own.sender != said.sender:
+        return own
     if sync.renewed:
         raise ReplicationError(
             "the peer has seen more of this replica than it holds, under a new name too; sync again"
@@ -308,6 +314,8 @@ def _renew(sync: _Sync) -> Generator[Step, Any, None]:
     yield Renew()
     sync.renewed = True
     sync.record = sync.record._replace(pushed=b"")
+    own = yield Look()
+    return own
 
 
 # Making sure

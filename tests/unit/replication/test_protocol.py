@@ -11,7 +11,16 @@ import pytest
 from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage
 from chrysalis_memory.errors import InvalidFrame, ReplicationError
 from chrysalis_memory.replication import frames
-from chrysalis_memory.replication.messages import AskSums, Item, Items, Page, Request, Since, Wanted
+from chrysalis_memory.replication.messages import (
+    AskSums,
+    Item,
+    Items,
+    Offer,
+    Page,
+    Request,
+    Since,
+    Wanted,
+)
 from chrysalis_memory.replication.protocol import PAGE, Ask, Merge, Record, Report, synchronise
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import answer
@@ -411,6 +420,24 @@ def test_a_peer_that_always_says_it_has_seen_more_does_not_make_a_sync_endless(
 
     with pytest.raises(ReplicationError, match="new name"):
         sync(ada, jealous)
+
+
+@pytest.mark.parametrize("kind", [Since, Offer])
+def test_a_replica_that_another_sync_has_overtaken_keeps_its_name(
+    ada: Replica, ben: Replica, kind: type[Request]
+) -> None:
+    put(ada, "a")
+    name, traffic = ada.storage.replica, Traffic(ben)
+
+    def overtaken(request: Request) -> Any:
+        if isinstance(request, kind) and "meanwhile" not in states(ada):
+            put(ada, "meanwhile")
+            sync(ada, ben)
+        return traffic(request)
+
+    sync(ada, overtaken)
+    assert name == ada.storage.replica
+    assert {"a", "meanwhile"} == states(ben).keys()
 
 
 def test_a_memory_that_is_none_is_refused_whole_and_changes_nothing(
