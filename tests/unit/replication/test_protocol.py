@@ -373,6 +373,22 @@ def test_a_stamp_from_the_future_is_kept_apart_and_merged_by_itself_once_it_is_v
     assert True is sync(right, ahead).verified
 
 
+def test_uses_of_a_memory_that_is_kept_apart_are_kept_with_it(open_replica: Open) -> None:
+    now = [NOW_US]
+    ahead = open_replica("ahead", wall_us=lambda: NOW_US + 60 * MINUTE_US)
+    right = open_replica("right", wall_us=lambda: now[0])
+    put(ahead, "later")
+    sync(right, ahead)
+    ahead.storage.record_access({"later": 2})
+    sync(right, ahead)
+    assert 0 == sync(right, ahead).received
+    now[0] += 56 * MINUTE_US
+    right.release()
+    assert {"later": 2} == {one.id: one.get_access_count() for one in right.storage.all()}
+    report = sync(right, ahead)
+    assert (0, True) == (report.repaired, report.verified)
+
+
 def test_what_is_pushed_from_the_future_is_kept_apart_by_the_peer(open_replica: Open) -> None:
     ahead = open_replica("ahead", wall_us=lambda: NOW_US + 60 * MINUTE_US)
     right = open_replica("right")
