@@ -296,9 +296,10 @@ def _compare(session: Session, headers: Sequence[Header]) -> tuple[list[str], li
         if mine is not None and mine.digest == header.digest:
             if any(count > mine.access.get(one, 0) for one, count in header.access.items()):
                 grown.append(header)
-        elif mine is None or mine.life <= header.life:
-            if (header.id, _whole(header.digest, header.access)) not in apart:
-                wanted.append(header.id)
+            continue
+        name = _whole(header.digest, header.access)
+        if (mine is None or mine.life <= header.life) and (header.id, name) not in apart:
+            wanted.append(header.id)
     return wanted, grown
 
 

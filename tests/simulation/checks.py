@@ -24,6 +24,7 @@ TABLES = {
     "JOIN memory m ON m.number = w.memory ORDER BY id",
     "terms": "SELECT term, doc, cnt FROM memory_term ORDER BY term",
     "statistics": "SELECT memories, tokens FROM word_statistics",
+    "sums": "SELECT bucket, sum FROM digest_sum WHERE sum <> zeroblob(16) ORDER BY bucket",
 }
 QUERIES = ("green tea", "garden rain kettle")
 
@@ -34,27 +35,28 @@ def check_same(nodes: Sequence[Node], now_us: int) -> None:
     Raises:
         Mismatch: something differs.
     """
-    first = nodes[0]
-    everything = _everything(first)
-    answers = _answers(first, now_us)
-    known = {memory_id for node in nodes for memory_id in node.held.known}
-    for node in nodes:
-        if node.held.apart:
-            raise Mismatch(f"{node.name} should still keep apart {node.held.apart}")
-        for memory_id in sorted(known):
-            if node.view(memory_id) != first.view(memory_id):
-                raise Mismatch(f"{node.name} was never told all of {memory_id}")
-        node.check_all()
-        own = _everything(node)
-        for table, rows in own.items():
+    first, *others = nodes
+    everything, answers = _everything(first), _answers(first, now_us)
+    first.check_all()
+    _check_columns(first, everything)
+    _check_sums(first, everything)
+    _check_words(first, everything)
+    for node in others:
+        _check_told_the_same(node, first)
+        for table, rows in _everything(node).items():
             if rows != everything[table]:
-                apart = [row for row in rows if row not in everything[table]]
+                apart = set(rows) ^ set(everything[table])
                 raise Mismatch(f"{node.name} and {first.name} differ in {table}: {apart}")
         if _answers(node, now_us) != answers:
             raise Mismatch(f"{node.name} and {first.name} recall in another order")
-        _check_sums(node, own)
-        _check_words(node, own)
-    _check_columns(first, everything)
+
+
+def _check_told_the_same(node: Node, first: Node) -> None:
+    if node.held.apart:
+        raise Mismatch(f"{node.name} should still keep apart {node.held.apart}")
+    for memory_id in sorted(node.held.known | first.held.known):
+        if node.view(memory_id) != first.view(memory_id):
+            raise Mismatch(f"{node.name} and {first.name} were not told the same of {memory_id}")
 
 
 def _everything(node: Node) -> dict[str, list[Any]]:
@@ -86,9 +88,10 @@ def _check_sums(node: Node, tables: dict[str, list[Any]]) -> None:
         expected[bucket_of(memory_id)] += int.from_bytes(digest)
     for memory_id, replica, uses in tables["access"]:
         expected[bucket_of(memory_id)] += access_digest(memory_id, replica, uses)
-    kept = node.storage.read(lambda session: list(session.digest_sums()))
-    wrong = [at for at, one in enumerate(expected) if one % SUM_MODULUS != kept[at]]
-    if wrong:
+    sums = [(at, one % SUM_MODULUS) for at, one in enumerate(expected) if one % SUM_MODULUS]
+    kept = [(bucket, int.from_bytes(one)) for bucket, one in tables["sums"]]
+    if kept != sums:
+        wrong = sorted({bucket for bucket, _ in set(kept) ^ set(sums)})
         raise Mismatch(f"{node.name}: the sums of buckets {wrong} are not those of its digests")
 
 

@@ -87,7 +87,6 @@ class OpenSync:
     steps: Any = None
     come: Any = None
     begun: tuple[int, int] = (0, 0)
-    renewed: int = 0
 
     def __post_init__(self) -> None:
         self.node.replica.release()
@@ -126,7 +125,7 @@ class OpenSync:
             case Load():
                 self._show(item_ids(self.come))
             case Renew():
-                self.renewed += self.node.note_identity()
+                self.node.note_identity()
             case _:
                 pass
 

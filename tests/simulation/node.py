@@ -77,7 +77,7 @@ class Node:
         self.offset_us = 0
         self.held = Held({}, [], next_counter())
         self.incarnation = 0
-        self.needs_repair = False
+        self.renewals = 0
         self.open()
 
     @property
@@ -129,13 +129,12 @@ class Node:
         self.incarnation += 1
         self.open()
 
-    def note_identity(self) -> bool:
-        """Notice whether the store took a new identity because a peer told it so."""
-        if self.storage.replica == self._counting_as:
-            return False
-        self._counting_as = self.storage.replica
-        self.held = self.held._replace(counter=self._next_counter())
-        return True
+    def note_identity(self) -> None:
+        """Notice whether the store took a new identity because a peer had seen more of it."""
+        if self.storage.replica != self._counting_as:
+            self._counting_as = self.storage.replica
+            self.held = self.held._replace(counter=self._next_counter())
+            self.renewals += 1
 
     # What it must hold
 
@@ -168,13 +167,9 @@ class Node:
     ) -> None:
         """Note that use counts were merged where headers show the state that is held."""
         for header in headers:
-            counted = self.history.access_among(header.id, known[header.id])
             if before.get(header.id) == header.digest:
+                counted = self.history.access_among(header.id, known[header.id])
                 self.held.known[header.id] |= counted
-            elif any(counted & ~kept for one, kept in self.held.apart if one == header.id):
-                # A state that waits in quarantine is not asked for again when only its use counts
-                # have grown: the sums tell of them once it is merged.
-                self.needs_repair = True
 
     # Writing
 

@@ -1,7 +1,6 @@
 """A world of replicas, in which one random number generator decides everything."""
 
 import shutil
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -135,6 +134,10 @@ class World:
 
     # Syncs
 
+    def renewals(self) -> int:
+        """Return how often a store took a new name because a peer had seen more of it."""
+        return sum(node.renewals for node in self.nodes)
+
     def _begin_sync(self) -> None:
         node, peer = self.random.sample(self.nodes, 2)
         self.say(f"{node.name} begins a sync with {peer.name}")
@@ -159,8 +162,9 @@ class World:
         sync.close()
         if sync in self.syncs:
             self.syncs.remove(sync)
-        is_due = self.was_restored_in_place or any(node.needs_repair for node in self.nodes)
-        if sync.report.repaired and not is_due:
+        if self.renewals() and not self.was_restored_in_place:
+            raise Mismatch(f"{sync.node.name} or {sync.peer.name} took a new name without a reason")
+        if sync.report.repaired and not self.was_restored_in_place:
             raise Mismatch(
                 f"{sync.node.name} -> {sync.peer.name} had to repair {sync.report.repaired} "
                 "buckets: a cursor has passed something that was not merged"
@@ -335,6 +339,3 @@ def make_template(path: Path) -> Path:
     """Write the file of an empty store."""
     MemoryStorage(path, synchronous="NORMAL").close()
     return path
-
-
-Say = Callable[[str], None]
