@@ -6,8 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
-from chrysalis_memory import identity, storage, transaction
+from chrysalis_memory import identity, storage
 from chrysalis_memory import state as states
+from chrysalis_memory.backends.sqlite import session
 from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.words import WordIndex
 from chrysalis_memory.crdt import counts, gset, kernel, lww_register, orset
@@ -81,11 +82,6 @@ def the_pulled_cursor_moves_too_early() -> Iterator[None]:
 def a_copied_file_keeps_its_identity() -> Iterator[None]:
     """A file is not recognised as a copy: its replica id and its epoch stay."""
 
-    def identify(store: Any) -> identity.Identity:
-        known = store.read(identity.known)
-        place = store._backend.place()
-        return known or store.submit(lambda t: identity.renew(t.session, place)).result()
-
     # The template that the simulation copies has an identity, so the first opening renews it.
     def renewed_once(store: Any) -> identity.Identity:
         known = store.read(lambda s: (s.meta("seen before"), identity.known(s)))
@@ -99,7 +95,6 @@ def a_copied_file_keeps_its_identity() -> Iterator[None]:
 
         return store.submit(work).result()
 
-    del identify
     with mock.patch.object(storage.MemoryStorage, "_identify", renewed_once):
         yield
 
@@ -133,7 +128,7 @@ def an_edit_undoes_forgetting() -> Iterator[None]:
 @contextmanager
 def quarantine_forgets() -> Iterator[None]:
     """What lies in the future is dropped."""
-    with mock.patch.object(SQLiteChangeFeed, "quarantine", lambda *_: None):
+    with mock.patch.object(SQLiteChangeFeed, "quarantine", return_value=None):
         yield
 
 
@@ -216,11 +211,7 @@ def sums_keep_replaced_rows() -> Iterator[None]:
 @contextmanager
 def sums_leave_out_use_counts() -> Iterator[None]:
     """Use counts are not summed up, so that nobody notices when they differ."""
-    right = transaction.Transaction.__dict__  # kept for clarity of what is not changed
-    del right
-    from chrysalis_memory.backends.sqlite import session as sessions
-
-    with mock.patch.object(sessions, "access_digest", lambda *_: 0):
+    with mock.patch.object(session, "access_digest", return_value=0):
         yield
 
 

@@ -46,9 +46,11 @@ class Held(NamedTuple):
     """States in quarantine."""
     counter: int
     """The name under which uses are counted."""
+    place: tuple[Path, int]
+    """Where the file was used: its path, and how often it was replaced by another there."""
 
     def copy(self) -> "Held":
-        return Held(dict(self.known), list(self.apart), self.counter)
+        return self._replace(known=dict(self.known), apart=list(self.apart))
 
 
 class Node:
@@ -61,6 +63,7 @@ class Node:
         history: Where its writes are noted.
         base_us: The true time, in microseconds since 1970.
         next_counter: Gives a new name for counting uses.
+        say: Told what happens.
     """
 
     def __init__(
@@ -71,11 +74,13 @@ class Node:
         history: History,
         base_us: Callable[[], int],
         next_counter: Callable[[], int],
+        say: Callable[[str], None],
     ) -> None:
         self.number, self.path, self.writer, self.history = number, path, writer, history
-        self._base_us, self._next_counter = base_us, next_counter
+        self._base_us, self._next_counter, self.say = base_us, next_counter, say
         self.offset_us = 0
-        self.held = Held({}, [], next_counter())
+        self.place = (path, 0)
+        self.held = Held({}, [], next_counter(), self.place)
         self.incarnation = 0
         self.renewals = 0
         self.open()
@@ -95,9 +100,7 @@ class Node:
 
     def open(self) -> None:
         self.clock = NotingClock(self.wall_us)
-        self.storage = MemoryStorage(
-            self.path, self.writer, synchronous="NORMAL", clock=self.clock
-        )
+        self.storage = MemoryStorage(self.path, self.writer, synchronous="NORMAL", clock=self.clock)
         self.replica = Replica(self.storage)
         self._counting_as = self.storage.replica
 
@@ -122,12 +125,18 @@ class Node:
                 file.truncate()
                 file.write(backup.read_bytes())
         else:
-            fresh = self.path.with_name(self.path.name + ".fresh")
-            shutil.copyfile(backup, fresh)  # beside the old one, so that it has another inode
-            fresh.rename(self.path)
-            self.held = self.held._replace(counter=self._next_counter())
+            # What was there stays under another name, so that its inode is not used again.
+            self.path.rename(self.path.with_name(f"{self.path.name}.{self.place[1]}"))
+            shutil.copyfile(backup, self.path)
+            self.place = (self.path, self.place[1] + 1)
         self.incarnation += 1
         self.open()
+        self.moved_in()
+
+    def moved_in(self) -> None:
+        """Note that the store must know by its place whether it is a copy."""
+        if self.held.place != self.place:
+            self.held = self.held._replace(counter=self._next_counter(), place=self.place)
 
     def note_identity(self) -> None:
         """Notice whether the store took a new identity because a peer had seen more of it."""
@@ -135,6 +144,7 @@ class Node:
             self._counting_as = self.storage.replica
             self.held = self.held._replace(counter=self._next_counter())
             self.renewals += 1
+            self.say(f"{self.name} was told that it lost something and takes a new name")
 
     # What it must hold
 
@@ -288,13 +298,13 @@ class Node:
         changes: list[Change] = []
         if new.content != view.fields["content"]:
             changes.append(("content", None, new.content))
-        changes += [c for c in _told(new, view) if c[0] in ("importance",)]
+        changes += [c for c in _told(new, view) if c[0] == "importance"]
         expiry = view.fields["expires_at"]
         if expiry is not None and expiry <= self.wall_us():
             changes.append(("expires_at", None, None))
         if view.fields["archived"]:
             changes.append(("archived", None, False))
-        return changes + [c for c in _told(new, view) if c[0] not in ("importance",)]
+        return changes + [c for c in _told(new, view) if c[0] != "importance"]
 
     # Looking
 
@@ -313,7 +323,9 @@ class Node:
             differs = [k for k in view.fields | fields if view.fields.get(k) != fields.get(k)]
             raise Mismatch(
                 f"{self.name} holds {memory_id} with life {life}, expected {view.life}; "
-                + "; ".join(f"{k}: {fields.get(k)!r}, expected {view.fields.get(k)!r}" for k in differs)
+                + "; ".join(
+                    f"{k}: {fields.get(k)!r}, expected {view.fields.get(k)!r}" for k in differs
+                )
             )
 
     def check_all(self) -> None:

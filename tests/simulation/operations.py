@@ -20,7 +20,8 @@ def act(random: Random, node: Node) -> tuple[str, str]:
     known = list(node.held.known)
     if not known or (len(known) < MEMORIES_MAX and random.random() < 0.22):
         return "learn", _learn(random, node)
-    memory_id = random.choice(known)
+    # Half of all goes to a few, so that replicas meet in them.
+    memory_id = random.choice(sorted(known)[:3] if random.random() < 0.5 else known)
     view = node.view(memory_id)
     if not view.alive:
         return _to_a_forgotten(random, node, memory_id)
@@ -32,7 +33,9 @@ def act(random: Random, node: Node) -> tuple[str, str]:
         node.use(memory_id, random.randint(1, 3))
         return "use", memory_id
     if chance < 0.24:
-        node.blind(memory_id, _text(random), [_change(random, node) for _ in range(random.randint(0, 2))])
+        node.blind(
+            memory_id, _text(random), [_change(random, node) for _ in range(random.randint(0, 2))]
+        )
         return "blind", memory_id
     changes = [_change(random, node) for _ in range(random.choice((1, 1, 1, 2)))]
     node.change(memory_id, changes)

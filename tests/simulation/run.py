@@ -53,7 +53,7 @@ def run_seed(seed: int, template: Path) -> Result:
         world = World(seed, Path(folder), template)
         try:
             world.run()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever fails, its seed is told
             reason = f"{type(error).__name__}: {error}"
             failure = Failure(seed, reason, world.trace, traceback.format_exc(limit=-6))
             return Result(world.trace, failure)

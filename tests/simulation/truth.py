@@ -8,7 +8,6 @@ rules of ``docs/merging.md`` and without any code of the product. Sets of writes
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 REGISTERS = {
@@ -152,10 +151,3 @@ def _score(writes: list[tuple[int, Write]]) -> float:
         latest[write.writer] = max(latest.get(write.writer, (0, 0.0)), (write.stamp, write.value))
     return max((v for name, (s, v) in latest.items() if s > undone.get(name, 0)), default=0.5)
 
-
-def bits(known: int) -> Iterator[int]:
-    """Iterate over the writes of a set, each as its bit."""
-    while known:
-        lowest = known & -known
-        yield lowest
-        known ^= lowest

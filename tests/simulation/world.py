@@ -1,7 +1,7 @@
 """A world of replicas, in which one random number generator decides everything."""
 
 import shutil
-from itertools import count
+from itertools import count, pairwise
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
@@ -10,6 +10,7 @@ from unittest import mock
 
 from chrysalis_memory import MemoryStorage, identity
 from chrysalis_memory.errors import ReplicationError
+from chrysalis_memory.replication.messages import EPOCH_BYTES
 from chrysalis_memory.replication.protocol import Ask
 from tests.simulation import operations
 from tests.simulation.checks import check_same
@@ -22,9 +23,11 @@ YEAR_9999_US = 253_380_000_000_000_000 - START_US
 HOUR_US = 3_600_000_000
 NODES_MAX = 6
 ROUNDS_MAX = 6
+WRITES_MAX = 20
 WRITERS = ("ann", "bob", "ann", "cay", "dan", "bob")
 """The name each replica writes under; some share one and do not know."""
 PAUSES_US = (0, 0, 1, 1_000, 1_000_000, 60_000_000, 600_000_000, HOUR_US)
+OFFSETS_US = (0, 0, 0, 2_000_000, -HOUR_US, HOUR_US)
 
 
 class Backup(NamedTuple):
@@ -60,13 +63,18 @@ class World:
         # Each seed knows only some of all troubles: what goes wrong alone shows more clearly.
         self._troubles = [
             (event, weight)
-            for event, weight in (
-                (self._crash, 3), (self._kill, 2), (self._back_up, 3), (self._restore, 2),
-                (self._restore_in_place, 2), (self._copy_file, 1), (self._partition, 3),
-                (self._set_clock, 3),
+            for events, weight in (
+                ((self._crash,), 3), ((self._kill,), 2), ((self._copy_file,), 1),
+                ((self._partition,), 3), ((self._set_clock,), 3),
+                ((self._back_up, self._restore), 4), ((self._back_up, self._restore_in_place), 6),
             )
             if self.random.random() < 0.5
+            for event in events
         ]  # fmt: skip
+        # Where time stands still, stamps are equal time and again.
+        stands_still = self.random.random() < 0.25
+        self._pauses_us = (0,) if stands_still else PAUSES_US
+        self._offsets_us = (0,) if stands_still else OFFSETS_US
         self._is_lossy = self.random.random() < 0.6
 
     # Running
@@ -78,11 +86,11 @@ class World:
             AssertionError: something is not as it must be.
             ChrysalisError: something failed that may not.
         """
-        for _ in range(self.random.randint(3, 5)):
+        for _ in range(self.random.choice((3, 3, 3, 4, 4, 5))):
             path = self._new_path()
             shutil.copyfile(self.template, path)
-            self._add(path, self.random.choice((0, 0, 0, 2_000_000, -HOUR_US, HOUR_US)))
-        for _ in range(self.random.randint(40, 80)):
+            self._add(path, self.random.choice(self._offsets_us))
+        for _ in range(self.random.randint(32, 64)):
             self._tick()
         self._heal()
 
@@ -91,15 +99,15 @@ class World:
             node.storage.close()
 
     def _tick(self) -> None:
-        self.base_us += self.random.choice(PAUSES_US)
+        self.base_us += self.random.choice(self._pauses_us)
         chance = self.random.random()
         if chance < 0.42:
             self._act()
         elif chance < 0.52 or not self.syncs:
             self._begin_sync()
-        elif chance < 0.88:
+        elif chance < 0.85:
             self._advance()
-        elif self.late and chance < 0.91:
+        elif self.late and chance < 0.88:
             self._deliver_late()
         elif self._troubles:
             events, weights = zip(*self._troubles, strict=True)
@@ -119,15 +127,15 @@ class World:
         number = len(self.nodes)
         node = Node(
             number, path, WRITERS[number], self.history, lambda: self.base_us,
-            lambda: next(self._counters),
+            lambda: next(self._counters), self.say,
         )  # fmt: skip
         node.offset_us = offset_us
         self.nodes.append(node)
         self.say(f"{node.name} opens as {node.writer}, clock off by {offset_us} us")
         return node
 
-    def _act(self) -> None:
-        node = self._node()
+    def _act(self, node: Node | None = None) -> None:
+        node = node or self._node()
         name, memory_id = operations.act(self.random, node)
         self.say(f"{node.name}: {name}: {memory_id}")
         node.check(memory_id)
@@ -138,8 +146,8 @@ class World:
         """Return how often a store took a new name because a peer had seen more of it."""
         return sum(node.renewals for node in self.nodes)
 
-    def _begin_sync(self) -> None:
-        node, peer = self.random.sample(self.nodes, 2)
+    def _begin_sync(self, *pair: Node) -> None:
+        node, peer = pair or self.random.sample(self.nodes, 2)
         self.say(f"{node.name} begins a sync with {peer.name}")
         self.syncs.append(OpenSync(node, peer))
         self._advance(self.syncs[-1])
@@ -235,23 +243,53 @@ class World:
 
     def _back_up(self) -> None:
         node = self._node()
+        if node.number in self.backups and self.random.random() < 0.7:
+            return
         path = self._new_path()
         node.storage.backup(path)
         self.backups[node.number] = Backup(path, node.held.copy())
         self.say(f"{node.name} is backed up")
 
     def _restore(self, *, in_place: bool = False) -> None:
-        if not self.backups:
+        lost = [
+            number
+            for number, backup in sorted(self.backups.items())
+            if self._has_told_more(self.nodes[number], backup.held)
+        ]
+        if not lost:
             return
-        number = self.random.choice(sorted(self.backups))
+        number = self.random.choice(lost)
         node, backup = self.nodes[number], self.backups[number]
+        self.was_restored_in_place = self.was_restored_in_place or in_place
         self.say(f"{node.name} is restored{' in place' if in_place else ''}")
         self._drop_syncs_of(node)
+        reached = _place(node)[1]
         node.restore(*backup, in_place=in_place)
+        if in_place and self.random.random() < 0.7:
+            self._write_over(node, reached)
+
+    def _write_over(self, node: Node, reached: int) -> None:
+        """Write as much anew as was lost, and let another ask first: no cursor tells it now."""
+        for _ in range(WRITES_MAX):
+            if _place(node)[1] >= reached:
+                break
+            self._act(node)
+        cursors = [(one.replica.record(node.name).pulled, one.number) for one in self.nodes]
+        asked = [self.nodes[number] for cursor, number in cursors if cursor[EPOCH_BYTES:]]
+        if asked:
+            self._sync([(self.random.choice(asked), node)])
 
     def _restore_in_place(self) -> None:
-        self.was_restored_in_place = self.was_restored_in_place or bool(self.backups)
         self._restore(in_place=True)
+
+    def _has_told_more(self, node: Node, before: Held) -> bool:
+        """Tell whether others know of something that the replica did not hold at a time before."""
+        return any(
+            other.held.known.get(memory_id, 0) & known & ~before.known.get(memory_id, 0)
+            for other in self.nodes
+            if other is not node
+            for memory_id, known in node.held.known.items()
+        )
 
     def _copy_file(self) -> None:
         if len(self.nodes) == NODES_MAX:
@@ -264,7 +302,8 @@ class World:
         node = self._add(path, source.offset_us)
         node.writer = source.writer
         node.storage.instance = source.writer
-        node.held = source.held.copy()._replace(counter=node.held.counter)
+        node.held = source.held.copy()
+        node.moved_in()
 
     def _partition(self) -> None:
         if self.apart and self.random.random() < 0.4:
@@ -299,7 +338,7 @@ class World:
 
     def _sync_all(self) -> None:
         ring = self.random.sample(self.nodes, len(self.nodes))
-        there = list(zip(ring, ring[1:], strict=False))
+        there = list(pairwise(ring))
         self._sync(there)
         self._sync([(peer, node) for node, peer in reversed(there)])
         everybody = [*there, (ring[-1], ring[0])]
