@@ -180,8 +180,7 @@ class AgentMemory:
         made = await running.queue.try_embed([memory.content for memory in batch])
 
         def work(transaction: Transaction) -> list[str]:
-            pairs = zip(batch, made or [None] * len(batch), strict=True)
-            return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
+            return learning.learn_many(transaction, batch, made or [None] * len(batch))
 
         ids = await running.write(work)
         if made is None or self.config.late_interaction:
