@@ -64,7 +64,7 @@ def memory_options(command: Command) -> Command:
     """Add the options that say which memory is meant and how to print."""
     for option in reversed((
         click.option("--db", metavar="PATH", callback=_keep, expose_value=False,
-                     help="The file. Default: one per agent, in the data folder."),
+                     help="A file or postgresql:// URL. Default: the agent's file."),
         click.option("--agent", metavar="ID", callback=_keep, expose_value=False,
                      help="Whose memory it is, and who writes. Default: default."),
         click.option("--embedder", metavar="NAME", callback=_keep, expose_value=False,

@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
+from pydantic import Field, PlainValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chrysalis_memory import codec, wire
+from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
@@ -16,6 +17,15 @@ from chrysalis_memory.storage import Accuracy
 
 _PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)")
+
+
+def _place(value: object) -> Path | DatabaseURL | None:
+    if value is None:
+        return None
+    if isinstance(value, str | Path | DatabaseURL):
+        place = named(value)
+        return place if isinstance(place, DatabaseURL) else Path(place)
+    raise ValueError(f"a path is a string or a Path, got {type(value).__name__}")
 
 
 class AgentMemoryConfig(BaseSettings):
@@ -29,8 +39,9 @@ class AgentMemoryConfig(BaseSettings):
         env_prefix="CHRYSALIS_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
-    path: Path | None = None
-    """The database file; by default one per agent in the user's data directory."""
+    path: Annotated[Path | DatabaseURL | None, PlainValidator(_place)] = None
+    """The database file, or the URL of a PostgreSQL database; by default one file per agent in the
+    user's data directory."""
     embedder: str | None = None
     """A name that ``embedders.resolve`` knows; default: the file's own, minilm for a new file."""
     on_embedder_change: Literal["refuse", "reindex"] = "refuse"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from chrysalis_memory.config import AgentMemoryConfig
+from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.deliveries import Deliveries
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
 from chrysalis_memory.errors import (
@@ -56,7 +57,7 @@ class Running:
 
     async def open(
         self,
-        path: str | Path,
+        path: str | Path | DatabaseURL,
         agent_id: str,
         chosen: Chosen,
         progress: Progress | None,
@@ -99,11 +100,19 @@ class Running:
             await self.queue.reindex(embedder, name, progress)
         self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self._flush())]
 
-    def _open_storage(self, path: str | Path, agent_id: str) -> MemoryStorage:
-        if self._must_exist and not Path(path).expanduser().exists():
-            raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
+    def _open_storage(self, path: str | Path | DatabaseURL, agent_id: str) -> MemoryStorage:
+        # A database shows what it holds only once it is opened, which does no harm to it.
+        place = named(path)
+        if (
+            self._must_exist
+            and not isinstance(place, DatabaseURL)
+            and not Path(place).expanduser().exists()
+        ):
+            raise NotADatabase(
+                f"there is no memory at {str(place)!r}; learning something makes one"
+            )
         return MemoryStorage(
-            path,
+            place,
             agent_id,
             timeout_seconds=self._config.timeout_seconds,
             synchronous=self._config.synchronous,
