@@ -2,21 +2,19 @@
 
 import shutil
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage, wire
+from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage
 from chrysalis_memory.changes import Header
 from chrysalis_memory.crdt.clock import DRIFT_US
 from chrysalis_memory.errors import MemoryForgotten
 from chrysalis_memory.learning import NewMemory, learn
 from chrysalis_memory.replication.replica import Replica
-from tests.simulation.truth import LINKS, History, View, Write
+from tests.simulation.fields import Change, apply_change, parts, shown
+from tests.simulation.truth import History, View, Write
 
 SIDE_FILES = ("-wal", "-shm")
-Change = tuple[str, Any, Any]
-"""Field, key and value of a write."""
 
 
 class Mismatch(AssertionError):
@@ -218,8 +216,8 @@ class Node:
         seen: int | None = None,
     ) -> None:
         seen = self.held.known.get(memory_id, 0) if seen is None else seen
-        parts = [part for change in changes for part in _parts(change)]
-        for change, stamp in zip(parts, stamps, strict=True):
+        written = [part for change in changes for part in parts(change)]
+        for change, stamp in zip(written, stamps, strict=True):
             seen |= self.note(memory_id, change, stamp, life=life, seen=seen)
 
     def _applied(self, memory: MemoryDocument, change: Change) -> list[int]:
@@ -353,57 +351,3 @@ def files_of(path: Path) -> dict[Path, bytes]:
     """Return the bytes of a database and of its write-ahead log, as a kill would leave them."""
     both = (path, path.with_name(path.name + SIDE_FILES[0]))
     return {one: one.read_bytes() for one in both if one.exists()}
-
-
-def apply_change(memory: MemoryDocument, field: str, key: Any, value: Any) -> None:
-    """Write one part of a memory."""
-    match field:
-        case "tag":
-            memory.add_tag(key)
-        case "untag":
-            memory.remove_tag(key)
-        case "related":
-            memory.add_related(key)
-        case "parents":
-            memory.add_parent(key)
-        case "evidence":
-            memory.add_evidence(key)
-        case "metadata":
-            memory.set_metadata({key: value})
-        case "episode":
-            memory.set_episode(value, key)
-        case "expires_at":
-            memory.set_expires_at(None if value is None else wire.moment(value))
-        case _:
-            getattr(memory, f"set_{field}")(value)
-
-
-def _parts(change: Change) -> list[Change]:
-    """Return what a change writes: an episode is written with the place in it."""
-    field, position, episode = change
-    if field != "episode":
-        return [change]
-    return [("episode", None, episode), ("position", None, position)]
-
-
-def _microseconds(moment: datetime | None) -> int | None:
-    return None if moment is None else wire.microseconds(moment)
-
-
-def shown(memory: MemoryDocument) -> dict[str, Any]:
-    """Return the fields of a memory as :attr:`View.fields` has them."""
-    fields: dict[str, Any] = {
-        name: getattr(memory, name)
-        for name in ("content", "memory_type", "namespace", "episode", "position", "archived")
-    }
-    return fields | {
-        "expires_at": _microseconds(memory.expires_at),
-        "importance": memory.get_importance(),
-        "confidence": memory.get_confidence(),
-        **dict(zip(LINKS, (memory.get_related(), memory.get_parents(), memory.get_evidence()),
-                   strict=True)),
-        "tags": sorted(memory.get_tags()),
-        "metadata": memory.metadata,
-        "access": memory.get_access_count(),
-        "created": (_microseconds(memory.created_at), memory.source_instance),
-    }  # fmt: skip

@@ -3,7 +3,8 @@
 from random import Random
 
 from chrysalis_memory.learning import NewMemory
-from tests.simulation.node import Change, Node
+from tests.simulation.fields import Change
+from tests.simulation.node import Node
 
 SHARED_TEXTS = (
     "Tea is at four", "The kettle is green", "Ada likes green tea", "Rain falls on the garden",

@@ -150,4 +150,3 @@ def _score(writes: list[tuple[int, Write]]) -> float:
     for _, write in writes:
         latest[write.writer] = max(latest.get(write.writer, (0, 0.0)), (write.stamp, write.value))
     return max((v for name, (s, v) in latest.items() if s > undone.get(name, 0)), default=0.5)
-
