@@ -55,14 +55,16 @@ class Case:
         for store in self.stores:
             store.close()
 
-    def new(self, number: int, content: str = TEXT) -> None:
+    def new(self, number: int) -> None:
         """Put a memory that knows nothing of another one with its id."""
         store = self.stores[number]
-        store.put(MemoryDocument(MEMORY_ID, content, None, store.instance, clock=store.clock))
+        store.put(MemoryDocument(MEMORY_ID, TEXT, None, store.instance, clock=store.clock))
 
-    def share(self, content: str = TEXT) -> None:
+    def share(self, *tags: str) -> None:
         """Have every replica hold the same memory."""
-        self.new(0, content)
+        self.new(0)
+        for tag in tags:
+            self.change(0, lambda memory, tag=tag: memory.add_tag(tag))
         for store in self.stores[1:]:
             store.merge(self.stores[0].states())
 
@@ -87,10 +89,11 @@ class Case:
 
 
 def concurrent_tag_adds(case: Case) -> None:
-    case.share()
+    case.share("old")
     case.change(0, lambda memory: memory.add_tag("red"))
     case.change(1, lambda memory: memory.add_tag("blue"))
-    case.change(2, lambda memory: (memory.add_tag("red"), memory.remove_tag("red")))
+    case.change(2, lambda memory: (memory.remove_tag("old"), memory.add_tag("red")))
+    case.change(2, lambda memory: memory.remove_tag("red"))  # not the one that is added meanwhile
 
 
 def an_update_before_its_creation(case: Case) -> None:
