@@ -43,6 +43,7 @@ from chrysalis_memory.replication.messages import (
 PAGE = 1_000
 """Memories to a page."""
 _KNOWN_MAX = 100_000
+_DOUBTS_MAX = 3
 
 
 class Record(NamedTuple):
@@ -158,6 +159,7 @@ class _Sync:
     known: dict[str, Header] = field(default_factory=dict[str, Header])
     """What the peer has shown of itself in this sync."""
     renewed: bool = False
+    doubts: int = 0
 
 
 def synchronise(
@@ -302,10 +304,12 @@ def _offer(sync: _Sync, own: Own, headers: Sequence[Header]) -> Generator[Step, 
 def _caught_up(sync: _Sync, said: Own) -> Generator[Step, Any, Own]:
     """Return the own store as it is now, under a new name if it has not moved since it spoke.
 
-    If it has, the peer may have been told so meanwhile, by another sync that is under way.
+    If it has, the peer may have been told so meanwhile, by another sync that is under way. That is
+    believed a few times only: a store that is written all the time has always moved.
     """
     own: Own = yield Look()
-    if own.sender != said.sender:
+    if own.sender != said.sender and sync.doubts < _DOUBTS_MAX:
+        sync.doubts += 1
         return own
     if sync.renewed:
         raise ReplicationError(

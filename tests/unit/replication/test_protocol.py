@@ -21,7 +21,15 @@ from chrysalis_memory.replication.messages import (
     Since,
     Wanted,
 )
-from chrysalis_memory.replication.protocol import PAGE, Ask, Merge, Record, Report, synchronise
+from chrysalis_memory.replication.protocol import (
+    PAGE,
+    Ask,
+    Look,
+    Merge,
+    Record,
+    Report,
+    synchronise,
+)
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import answer
 
@@ -454,6 +462,27 @@ def test_a_replica_that_another_sync_has_overtaken_keeps_its_name(
     sync(ada, overtaken)
     assert name == ada.storage.replica
     assert {"a", "meanwhile"} == states(ben).keys()
+
+
+def test_a_replica_that_is_behind_takes_a_new_name_although_it_is_written_all_the_time(
+    ada: Replica, ben: Replica
+) -> None:
+    put(ada, "a")
+    name, traffic, written = ada.storage.replica, Traffic(ben), 0
+    said = ada.do(Look(), "peer").sender
+    seen = json.dumps([said.epoch.hex(), 1_000_000])
+    ben.storage.submit(lambda t: t.session.set_peer(f"seen {said.replica}", seen)).result()
+
+    def busy(request: Request) -> Any:
+        nonlocal written
+        written += 1
+        put(ada, f"w{written}")
+        return traffic(request)
+
+    sync(ada, busy)
+    assert name != ada.storage.replica
+    sync(ada, ben)
+    assert the_same(ada, ben)
 
 
 def test_a_memory_that_is_none_is_refused_whole_and_changes_nothing(
