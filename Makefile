@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-integration test-kill check format bench bench-quality clean
+SEEDS ?= 20000
+
+.PHONY: demo test test-integration test-kill simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -17,6 +19,9 @@ test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTo
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
+
+simulate: $(VENV)/.installed-dev  ## Simulate replicas in trouble: make simulate SEEDS=20000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 check: $(VENV)/.installed-dev  ## Format, lint, types, layers.
 	@$(BIN)/ruff format --check .

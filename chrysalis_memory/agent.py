@@ -6,6 +6,7 @@ from typing import Any, Self, Unpack
 
 from chrysalis_memory import hygiene, learning, transfer, wire
 from chrysalis_memory.config import AgentMemoryConfig, default_path
+from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import InvalidValue, StoreClosed
@@ -27,7 +28,7 @@ class AgentMemory:
     Args:
         agent_id: Any name; it decides the default file, and who writes.
         path: The database file; default: one per agent in the user's data directory.
-            ``":memory:"`` is a private temporary file.
+            ``":memory:"`` is a private temporary file, ``"postgresql://..."`` a database.
         embedder: A name such as ``"minilm"`` or ``"ollama:nomic-embed-text"``, or an
             :class:`embedders.Embedder`. By default the one the file was made with, and ``"minilm"``
             for a new file.
@@ -54,7 +55,7 @@ class AgentMemory:
         self,
         agent_id: str,
         *,
-        path: str | Path | None = None,
+        path: str | Path | DatabaseURL | None = None,
         embedder: Embedder | str | None = None,
         embedding_fn: Callable[[str], Any] | None = None,
         must_exist: bool = False,
@@ -291,10 +292,8 @@ class AgentMemory:
             InvalidDocument: a line that is no memory; nothing was imported.
             InvalidValue: no such file.
         """
-        running = self._open
-        changed = await running.in_thread(
-            lambda: transfer.import_(running.storage, Path(path), progress)
-        )
+        running, read = self._open, transfer.import_
+        changed = await running.in_thread(lambda: read(running.storage, Path(path), progress))
         running.queue.wake()
         return changed
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chrysalis_memory import codec, wire
+from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
@@ -32,6 +33,15 @@ def _several(value: object) -> object:
     return value
 
 
+def _place(value: object) -> Path | DatabaseURL | None:
+    if value is None:
+        return None
+    if isinstance(value, str | Path | DatabaseURL):
+        place = named(value)
+        return place if isinstance(place, DatabaseURL) else Path(place)
+    raise ValueError(f"a path is a string or a Path, got {type(value).__name__}")
+
+
 class AgentMemoryConfig(BaseSettings):
     """Settings of :class:`~chrysalis_memory.AgentMemory`.
 
@@ -43,8 +53,9 @@ class AgentMemoryConfig(BaseSettings):
         env_prefix="CHRYSALIS_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
-    path: Path | None = None
-    """The database file; by default one per agent in the user's data directory."""
+    path: Annotated[Path | DatabaseURL | None, PlainValidator(_place)] = None
+    """The database file, or the URL of a PostgreSQL database; by default one file per agent in the
+    user's data directory."""
     embedder: str | None = None
     """A name that ``embedders.resolve`` knows; default: the file's own, minilm for a new file."""
     on_embedder_change: Literal["refuse", "reindex"] = "refuse"

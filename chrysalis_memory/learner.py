@@ -51,8 +51,7 @@ class Learner:
         made = await self._queue.try_embed([memory.content for memory in batch])
 
         def work(transaction: Transaction) -> list[str]:
-            pairs = zip(batch, made or [None] * len(batch), strict=True)
-            return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
+            return learning.learn_many(transaction, batch, made or [None] * len(batch))
 
         ids = await self._write(work)
         self._wake(is_embedded=made is not None)

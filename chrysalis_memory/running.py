@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chrysalis_memory.config import AgentMemoryConfig
+from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.deliveries import Deliveries
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
 from chrysalis_memory.errors import (
@@ -67,7 +68,7 @@ class Running:
 
     async def open(
         self,
-        path: str | Path,
+        path: str | Path | DatabaseURL,
         chosen: Chosen,
         progress: Progress | None,
     ) -> None:
@@ -117,11 +118,19 @@ class Running:
         background = (self.queue.run(), self._flush(), *self.syncing.work())
         self._tasks = [asyncio.create_task(work) for work in background]
 
-    def _open_storage(self, path: str | Path) -> MemoryStorage:
-        if self._must_exist and not Path(path).expanduser().exists():
-            raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
+    def _open_storage(self, path: str | Path | DatabaseURL) -> MemoryStorage:
+        # A database shows what it holds only once it is opened, which does no harm to it.
+        place = named(path)
+        if (
+            self._must_exist
+            and not isinstance(place, DatabaseURL)
+            and not Path(place).expanduser().exists()
+        ):
+            raise NotADatabase(
+                f"there is no memory at {str(place)!r}; learning something makes one"
+            )
         return MemoryStorage(
-            path,
+            place,
             self._agent_id,
             timeout_seconds=self._config.timeout_seconds,
             synchronous=self._config.synchronous,

@@ -43,7 +43,7 @@ def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> Non
 
 _OPTIONS: dict[str, Callable[[Any], Any]] = {
     "db": click.option("--db", metavar="PATH", callback=_keep, expose_value=False,
-                       help="The file. Default: one per agent, in the data folder."),
+                       help="A file or postgresql:// URL. Default: the agent's file."),
     "agent": click.option("--agent", metavar="ID", callback=_keep, expose_value=False,
                           help="Whose memory it is, and who writes. Default: default."),
     "embedder": click.option("--embedder", metavar="NAME", callback=_keep, expose_value=False,

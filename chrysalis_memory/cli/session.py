@@ -51,12 +51,14 @@ def with_memory(
 
 
 def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: bool = True) -> T:
-    """Open a file without its embedder, work on it, and close it."""
+    """Open a store without its embedder, work on it, and close it."""
     from chrysalis_memory import MemoryStorage
+    from chrysalis_memory.database_url import DatabaseURL, named
     from chrysalis_memory.errors import NotADatabase
 
     with _refusals_told():
-        if must_exist and not Path(path).expanduser().exists():
+        is_file = not isinstance(named(path), DatabaseURL)
+        if must_exist and is_file and not Path(path).expanduser().exists():
             raise NotADatabase(f"there is no memory at {path!r}; learning something makes one")
         with MemoryStorage(path) as storage:
             return work(storage)
