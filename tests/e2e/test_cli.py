@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from chrysalis_memory import cli, recaller
+from chrysalis_memory import recaller
+from chrysalis_memory.cli import memories
 from chrysalis_memory.wire import MEMORY_TYPES
 
 ROOT = Path(__file__).parents[2]
@@ -189,8 +190,8 @@ def test_input_that_is_no_utf_8_is_wrong_use(tmp_path: Path):
 
 
 def test_the_choices_offered_are_those_of_the_memory():
-    assert cli.MEMORY_TYPES == MEMORY_TYPES
-    assert typing.get_args(recaller.Mode) == cli.MODES
+    assert memories.MEMORY_TYPES == MEMORY_TYPES
+    assert typing.get_args(recaller.Mode) == memories.MODES
 
 
 # Errors of the memory

@@ -1,5 +1,7 @@
 """The HTTP transport: what it says of a server that does not answer as it should."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -266,6 +268,27 @@ async def test_a_peer_that_takes_too_long_is_unavailable_unless_it_was_asked_to_
     with pytest.raises(PeerUnavailable, match="ReadTimeout"):
         await pulled(odd.url, timeout_seconds=0.05)
     let_go.set()
+
+
+@pytest.mark.parametrize(
+    ("missing", "module"),
+    [
+        ("httpx", "chrysalis_memory.replication.http"),
+        ("starlette", "chrysalis_memory.servers.http"),
+        ("uvicorn", "chrysalis_memory.servers.http"),
+    ],
+)
+def test_without_the_extra_it_says_what_to_install(missing: str, module: str):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\n"
+        "from chrysalis_memory.errors import ReplicationError\n"
+        f"try: import {module}\n"
+        "except ReplicationError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert f"needs the module '{missing}', which is not installed" in done.stdout
+    assert "pip install 'chrysalis-memory[http]'" in done.stdout
 
 
 async def test_closing_twice_is_allowed(odd: OddServer):
