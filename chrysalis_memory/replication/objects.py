@@ -136,8 +136,7 @@ class ObjectMedium:
         """See :meth:`Medium.create`."""
         with self._reached():
             try:
-                # A put in parts cannot be one that only creates.
-                obstore.put(self._store, path, data, mode="create", use_multipart=False)
+                obstore.put(self._store, path, data, mode="create")
             except AlreadyExistsError:
                 return False
         return True
