@@ -4,7 +4,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test test-integration check format bench bench-quality clean
+SEEDS ?= 20000
+
+.PHONY: demo test test-integration test-kill simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -14,6 +16,12 @@ test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
+
+test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
+	@$(BIN)/python tests/e2e/killing.py 200
+
+simulate: $(VENV)/.installed-dev  ## Simulate replicas in trouble: make simulate SEEDS=20000
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 check: $(VENV)/.installed-dev  ## Format, lint, types, layers.
 	@$(BIN)/ruff format --check .

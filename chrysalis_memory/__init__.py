@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from chrysalis_memory.recall import Explanation, Recollection, Weights
     from chrysalis_memory.record import MemoryRecord, RecalledRecord
     from chrysalis_memory.storage import MemoryStorage, StoreStatistics
+    from chrysalis_memory.syncing import PeerStatus, SyncReport
 
 __all__ = [
     "AgentMemory",
@@ -45,10 +46,12 @@ __all__ = [
     "MemoryStorage",
     "NewMemory",
     "ORSet",
+    "PeerStatus",
     "RecalledRecord",
     "Recollection",
     "ScoreRegister",
     "StoreStatistics",
+    "SyncReport",
     "VectorClock",
     "Weights",
 ]
@@ -83,6 +86,10 @@ _MODULES = {
     "chrysalis_memory.storage": (
         "MemoryStorage",
         "StoreStatistics",
+    ),
+    "chrysalis_memory.syncing": (
+        "PeerStatus",
+        "SyncReport",
     ),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

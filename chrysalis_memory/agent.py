@@ -6,6 +6,7 @@ from typing import Any, Self, Unpack
 
 from chrysalis_memory import hygiene, learning, transfer, wire
 from chrysalis_memory.config import AgentMemoryConfig, default_path
+from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import InvalidValue, StoreClosed
@@ -14,12 +15,11 @@ from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.query import Conditions, Filter
 from chrysalis_memory.recall import Recollection
 from chrysalis_memory.recaller import RecallOptions
-from chrysalis_memory.running import Chosen, Running
+from chrysalis_memory.running import Running, choose
 from chrysalis_memory.storage import MemoryStorage, StoreStatistics
-from chrysalis_memory.transaction import Transaction
+from chrysalis_memory.syncing import PeerStatus, SyncProgress, SyncReport
 from chrysalis_memory.verdict import Verdict
 from embedders.base import Embedder
-from embedders.resolve import as_embedder
 
 
 class AgentMemory:
@@ -28,7 +28,7 @@ class AgentMemory:
     Args:
         agent_id: Any name; it decides the default file, and who writes.
         path: The database file; default: one per agent in the user's data directory.
-            ``":memory:"`` is a private temporary file.
+            ``":memory:"`` is a private temporary file, ``"postgresql://..."`` a database.
         embedder: A name such as ``"minilm"`` or ``"ollama:nomic-embed-text"``, or an
             :class:`embedders.Embedder`. By default the one the file was made with, and ``"minilm"``
             for a new file.
@@ -55,7 +55,7 @@ class AgentMemory:
         self,
         agent_id: str,
         *,
-        path: str | Path | None = None,
+        path: str | Path | DatabaseURL | None = None,
         embedder: Embedder | str | None = None,
         embedding_fn: Callable[[str], Any] | None = None,
         must_exist: bool = False,
@@ -72,7 +72,7 @@ class AgentMemory:
         given = path if path is not None else self.config.path
         self._path = default_path(agent_id) if given is None else given
         chosen = embedding_fn if embedding_fn is not None else embedder
-        self._chosen = _choose(self.config.embedder if chosen is None else chosen)
+        self._chosen = choose(self.config.embedder if chosen is None else chosen)
         self._running: Running | None = None
 
     # Starting and stopping
@@ -90,9 +90,9 @@ class AgentMemory:
         """
         if self._running is not None:
             return
-        running = Running(self.config, must_exist=self._must_exist)
+        running = Running(self.config, self.agent_id, must_exist=self._must_exist)
         try:
-            await running.open(self._path, self.agent_id, self._chosen, progress)
+            await running.open(self._path, self._chosen, progress)
         except BaseException:
             await running.close()
             raise
@@ -165,28 +165,7 @@ class AgentMemory:
         if isinstance(memories, str | Mapping):
             raise InvalidValue("learn_many takes a list of memories; for a single one call learn")
         new = [learning.new_memory(memory, number) for number, memory in enumerate(memories)]
-        ids: list[str] = []
-        for start in range(0, len(new), self.config.embedding_batch):
-            batch = new[start : start + self.config.embedding_batch]
-            ids += await self._open.queue.across_reindex(
-                lambda batch=batch: self._learn_batch(batch)
-            )
-            if progress is not None:
-                progress(len(ids), len(new))
-        return ids
-
-    async def _learn_batch(self, batch: list[NewMemory]) -> list[str]:
-        running = self._open
-        made = await running.queue.try_embed([memory.content for memory in batch])
-
-        def work(transaction: Transaction) -> list[str]:
-            pairs = zip(batch, made or [None] * len(batch), strict=True)
-            return [learning.learn(transaction, memory, embedding) for memory, embedding in pairs]
-
-        ids = await running.write(work)
-        if made is None or self.config.late_interaction:
-            running.queue.wake()
-        return ids
+        return await self._open.learner.learn_many(new, progress)
 
     async def update(self, memory_id: str, **changes: Any) -> MemoryDocument:
         """Change a memory and return it as stored.
@@ -202,25 +181,7 @@ class AgentMemory:
             MemoryForgotten: it was forgotten.
             InvalidValue: a value that is refused; nothing was changed.
         """
-        change = MemoryChange.of(**changes)
-        running = self._open
-
-        async def attempt() -> MemoryDocument:
-            made = None
-            if change.content is not None:
-                made = await running.queue.try_embed([change.content])
-
-            def work(transaction: Transaction) -> MemoryDocument:
-                memory = transaction.require(memory_id)
-                change.apply(memory)
-                return transaction.put(memory, made[0] if made else None)
-
-            memory = await running.write(work)
-            if change.content is not None and (made is None or self.config.late_interaction):
-                running.queue.wake()
-            return memory
-
-        return await running.queue.across_reindex(attempt)
+        return await self._open.learner.update(memory_id, MemoryChange.of(**changes))
 
     async def forget(self, memory_id: str) -> bool:
         """Forget a memory at once, here and, by merging, everywhere; tell whether there was one."""
@@ -331,22 +292,65 @@ class AgentMemory:
             InvalidDocument: a line that is no memory; nothing was imported.
             InvalidValue: no such file.
         """
-        running = self._open
-        changed = await running.in_thread(
-            lambda: transfer.import_(running.storage, Path(path), progress)
-        )
+        running, read = self._open, transfer.import_
+        changed = await running.in_thread(lambda: read(running.storage, Path(path), progress))
         running.queue.wake()
         return changed
 
     async def merge(self, other: "AgentMemory | MemoryStorage") -> int:
         """Merge every memory of another open store into this one; return how many changed."""
-        source = other.storage if isinstance(other, AgentMemory) else other
         running = self._open
         if isinstance(other, AgentMemory):
             await other._open.flush_access()
+        source = other.storage if isinstance(other, AgentMemory) else other
         changed = await running.in_thread(lambda: running.storage.merge(source.states()))
         running.queue.wake()
         return changed
+
+    # Syncing
+
+    async def sync(
+        self, peer: str | Path, *, token: str | None = None, progress: SyncProgress | None = None
+    ) -> SyncReport:
+        """Make this memory and a peer hold the same, and return what that took.
+
+        It may be interrupted at any moment: what was merged stays merged, and the next sync goes
+        on from there. Vectors of what arrived are made in the background.
+
+        Args:
+            peer: A path or a URL, as :func:`.replication.peers.open_transport` takes it.
+            token: What a served memory asks for; by default the setting ``token``.
+            progress: Called after every page with the report so far.
+
+        Raises:
+            PeerUnavailable: the peer cannot be reached now.
+            PeerRefused: it asks for another token.
+            ReplicationError: it does not keep to the protocol, or is of another version.
+            StorageError: one of the two files cannot be read or written.
+        """
+        return await self._open.syncing.sync(peer, token=token, progress=progress)
+
+    async def keep_in_sync(
+        self,
+        peer: str | Path,
+        *,
+        token: str | None = None,
+        told: Callable[[PeerStatus], None] = lambda _: None,
+    ) -> None:
+        """Sync with a peer now and every ``sync_seconds``, until cancelled; failures are retried.
+
+        A memory opened with ``sync_with=[...]`` does this by itself.
+
+        Args:
+            peer: As for :meth:`sync`.
+            token: As for :meth:`sync`.
+            told: Called after each try with what came of it.
+        """
+        await self._open.syncing.keep_in_sync(peer, token=token, told=told)
+
+    async def sync_status(self) -> list[PeerStatus]:
+        """Return, for each peer, what the last sync with it came to, whoever ran it."""
+        return await self._open.syncing.statuses()
 
     async def embed_pending(self, *, progress: Progress | None = None) -> int:
         """Embed now what waits for a vector; return how many were embedded.
@@ -366,7 +370,7 @@ class AgentMemory:
         on where it stopped.
         """
         running = self._open
-        name, chosen = _choose(embedder)
+        name, chosen = choose(embedder)
         if chosen is None:
             await running.in_thread(lambda: running.storage.rebuild_indexes(progress))
             return await self.embed_pending(progress=progress)
@@ -393,8 +397,3 @@ class AgentMemory:
         running = self._open
         await running.settle()
         return running
-
-
-def _choose(embedder: Embedder | Callable[[str], Any] | str | None) -> Chosen:
-    name = embedder if isinstance(embedder, str) else None
-    return name, None if embedder is None else as_embedder(embedder)

@@ -38,6 +38,7 @@ class Quarantined(NamedTuple):
 
     id: str
     digest: bytes
+    """Tells it, its access counts included, from other states of the memory."""
     stamp: int
     """The greatest stamp, in microseconds since 1970."""
     state: bytes

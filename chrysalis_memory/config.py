@@ -1,14 +1,17 @@
 """Settings of an agent's memory: explicit arguments win over the environment over defaults."""
 
+import json
 import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from platformdirs import user_data_path
-from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from chrysalis_memory import codec, wire
+from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
@@ -16,6 +19,27 @@ from chrysalis_memory.storage import Accuracy
 
 _PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)")
+
+
+def _several(value: object) -> object:
+    """Read one peer, a list of them, or a list as JSON, which is how the environment gives it."""
+    if isinstance(value, str) and value.startswith("["):
+        return json.loads(value)
+    if isinstance(value, str | Path):
+        return (str(value),)
+    if isinstance(value, Iterable):
+        several = cast("Iterable[object]", value)
+        return tuple(str(one) if isinstance(one, Path) else one for one in several)
+    return value
+
+
+def _place(value: object) -> Path | DatabaseURL | None:
+    if value is None:
+        return None
+    if isinstance(value, str | Path | DatabaseURL):
+        place = named(value)
+        return place if isinstance(place, DatabaseURL) else Path(place)
+    raise ValueError(f"a path is a string or a Path, got {type(value).__name__}")
 
 
 class AgentMemoryConfig(BaseSettings):
@@ -29,8 +53,9 @@ class AgentMemoryConfig(BaseSettings):
         env_prefix="CHRYSALIS_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
-    path: Path | None = None
-    """The database file; by default one per agent in the user's data directory."""
+    path: Annotated[Path | DatabaseURL | None, PlainValidator(_place)] = None
+    """The database file, or the URL of a PostgreSQL database; by default one file per agent in the
+    user's data directory."""
     embedder: str | None = None
     """A name that ``embedders.resolve`` knows; default: the file's own, minilm for a new file."""
     on_embedder_change: Literal["refuse", "reindex"] = "refuse"
@@ -61,6 +86,14 @@ class AgentMemoryConfig(BaseSettings):
     """How many texts go to the embedder at once."""
     access_flush_seconds: Annotated[float, Field(gt=0, le=3600)] = 1.0
     """How long use counts are gathered before they are written."""
+    sync_with: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_several)] = ()
+    """Peers to sync with in the background: paths and URLs, as :meth:`AgentMemory.sync` takes them.
+    In the environment one, or a JSON list."""
+    sync_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """How long to wait between two syncs with a peer, give or take a fifth; longer after failures,
+    up to 15 minutes."""
+    token: SecretStr | None = None
+    """The bearer token for peers on HTTP."""
 
     @classmethod
     def of(cls, **values: Any) -> Self:

@@ -1,6 +1,6 @@
 """What it means to learn and to change a memory, inside one transaction."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
 from typing import Annotated, Any, Self
@@ -159,6 +159,15 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
         _join(memory, new, now=transaction.now())
     transaction.put(memory, embedding)
     return memory_id
+
+
+def learn_many(
+    transaction: Transaction, batch: Sequence[NewMemory], embeddings: Sequence[Embedding | None]
+) -> list[str]:
+    """Do as :func:`learn` for each of a batch; return their ids."""
+    transaction.prefetch(new.id or new.derived_id() for new in batch if not new.unique)
+    pairs = zip(batch, embeddings, strict=True)
+    return [learn(transaction, new, embedding) for new, embedding in pairs]
 
 
 def _free_id(transaction: Transaction, new: NewMemory) -> str:

@@ -5,9 +5,10 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chrysalis_memory.config import AgentMemoryConfig
+from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.deliveries import Deliveries
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
 from chrysalis_memory.errors import (
@@ -15,11 +16,13 @@ from chrysalis_memory.errors import (
     NotADatabase,
     StorageError,
 )
+from chrysalis_memory.learner import Learner
 from chrysalis_memory.readers import Readers
 from chrysalis_memory.recall import Recollection
 from chrysalis_memory.recaller import Recaller
 from chrysalis_memory.search import active_space
 from chrysalis_memory.storage import MemoryStorage
+from chrysalis_memory.syncing import Syncing
 from chrysalis_memory.transaction import Transaction
 from embedders.base import Embedder
 from embedders.errors import EmbedderUnavailable
@@ -37,15 +40,24 @@ _SETTLE_SECONDS = 0.2
 logger = logging.getLogger("chrysalis_memory")
 
 
+def choose(embedder: Embedder | Callable[[str], Any] | str | None) -> Chosen:
+    """Return an embedder with the name it was chosen by."""
+    name = embedder if isinstance(embedder, str) else None
+    return name, None if embedder is None else as_embedder(embedder)
+
+
 class Running:
     """The parts of a started memory; one per :meth:`AgentMemory.start`."""
 
     storage: MemoryStorage
     queue: EmbeddingQueue
+    learner: Learner
     recaller: Recaller
+    syncing: Syncing
 
-    def __init__(self, config: AgentMemoryConfig, *, must_exist: bool) -> None:
+    def __init__(self, config: AgentMemoryConfig, agent_id: str, *, must_exist: bool) -> None:
         self._config = config
+        self._agent_id = agent_id
         self._must_exist = must_exist
         self._readers = Readers(_READERS)
         self._storage: MemoryStorage | None = None
@@ -56,8 +68,7 @@ class Running:
 
     async def open(
         self,
-        path: str | Path,
-        agent_id: str,
+        path: str | Path | DatabaseURL,
         chosen: Chosen,
         progress: Progress | None,
     ) -> None:
@@ -68,11 +79,9 @@ class Running:
             StorageError: the file cannot be opened.
         """
         config = self._config
-        self._storage = self.storage = await self.in_thread(
-            lambda: self._open_storage(path, agent_id)
-        )
+        self._storage = self.storage = await self.in_thread(lambda: self._open_storage(path))
         self.storage.on_group_end(self._deliveries.deliver)
-        self.storage.instance = f"{agent_id}@{self.storage.replica}"
+        self._name_writer()
         name, embedder = chosen
         if embedder is None:
             space = await self.in_thread(lambda: self.storage.read(active_space))
@@ -86,7 +95,15 @@ class Running:
             in_thread=self.in_thread,
             tokens=config.late_interaction,
         )
+        self.learner = Learner(self.queue, self.write, config)
         self.recaller = Recaller(self.storage, self.queue, config, self.in_thread)
+        self.syncing = Syncing(
+            self.storage,
+            config,
+            in_thread=self.in_thread,
+            before=self.flush_access,
+            arrived=self._arrived,
+        )
         try:
             await self.queue.space()
         except EmbedderUnavailable as error:
@@ -97,14 +114,24 @@ class Running:
             if config.on_embedder_change == "refuse":
                 raise
             await self.queue.reindex(embedder, name, progress)
-        self._tasks = [asyncio.create_task(self.queue.run()), asyncio.create_task(self._flush())]
+        await self.syncing.release()
+        background = (self.queue.run(), self._flush(), *self.syncing.work())
+        self._tasks = [asyncio.create_task(work) for work in background]
 
-    def _open_storage(self, path: str | Path, agent_id: str) -> MemoryStorage:
-        if self._must_exist and not Path(path).expanduser().exists():
-            raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
+    def _open_storage(self, path: str | Path | DatabaseURL) -> MemoryStorage:
+        # A database shows what it holds only once it is opened, which does no harm to it.
+        place = named(path)
+        if (
+            self._must_exist
+            and not isinstance(place, DatabaseURL)
+            and not Path(place).expanduser().exists()
+        ):
+            raise NotADatabase(
+                f"there is no memory at {str(place)!r}; learning something makes one"
+            )
         return MemoryStorage(
-            path,
-            agent_id,
+            place,
+            self._agent_id,
             timeout_seconds=self._config.timeout_seconds,
             synchronous=self._config.synchronous,
             index_ram_bytes=self._config.index_ram_bytes,
@@ -134,7 +161,17 @@ class Running:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction on the store's writing thread."""
+        self._name_writer()
         return await self._deliveries.wrap(self.storage.submit(work))
+
+    def _name_writer(self) -> None:
+        """Write as the agent on this replica, whose id a sync may renew."""
+        self.storage.instance = f"{self._agent_id}@{self.storage.replica}"
+
+    def _arrived(self) -> None:
+        """Go on after memories have come from elsewhere."""
+        self._name_writer()
+        self.queue.wake()
 
     # Use counts
 

@@ -1,20 +1,21 @@
 """A store of memories: documents in, merged; documents out, found."""
 
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Self, TypeVar
 
 from chrysalis_memory import identity, wire
-from chrysalis_memory.backends.base import Accuracy, Backend, Pending, Session, Space, StoredMemory
-from chrysalis_memory.backends.sqlite import SQLiteBackend
+from chrysalis_memory.backends.base import Accuracy, Pending, Session, Space
+from chrysalis_memory.backends.rows import StoredMemory
 from chrysalis_memory.collection import MemoryCollection
 from chrysalis_memory.crdt.clock import HybridLogicalClock
+from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding, VectorStorage
-from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue
+from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.identity import Identity
+from chrysalis_memory.opening import Synchronous, open_backend
 from chrysalis_memory.query import Filter, Order, Query
 from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
@@ -30,21 +31,21 @@ __all__ = [
 ]
 
 T = TypeVar("T")
-Synchronous = Literal["FULL", "NORMAL"]
 
 _PAGE = 1000
 _ANY = Filter()
 
 
 class MemoryStorage:
-    """Memories in one file, merged on the way in.
+    """Memories in one file or in a PostgreSQL database, merged on the way in.
 
-    Safe for any number of threads, and several processes may share the file. Every change is one
+    Safe for any number of threads, and several processes may share the store. Every change is one
     transaction and is durable when the call returns.
 
     Args:
         path: The database file; missing folders are created. ``":memory:"`` is a private temporary
-            file that is removed on :meth:`close`.
+            file that is removed on :meth:`close`. ``"postgresql://..."`` is a database, where
+            ``?options=-csearch_path%3Dname`` names a schema, so that several memories share it.
         instance: Who writes; the default writer of documents this store gives out.
         timeout_seconds: How long a write waits for another process before :class:`StoreBusy`.
         synchronous: ``"FULL"``: a returned write survives a power cut. ``"NORMAL"``: the last ones
@@ -52,13 +53,15 @@ class MemoryStorage:
         clock: Gives the stamps.
         index_ram_bytes: The most RAM for the vector index of a space, 256 MiB by default: five
             million vectors of 384 dimensions. A larger one is read from the file at every search.
+            A database holds its index itself.
         vector_storage: What vectors are stored as from now on: ``"float32"``, or ``"int8"`` in a
-            quarter of the bytes. A file may hold both.
+            quarter of the bytes. A file may hold both; a database holds float32.
 
     Raises:
         InvalidValue: a path or an option that is not acceptable.
         NotADatabase: a directory, a damaged file, or another application's.
-        NewerSchema: the file was written by a newer version.
+        NewerSchema: the store was written by a newer version.
+        StorageError: a database that cannot be used, or the extra ``postgres`` is missing.
 
     Example:
         >>> with MemoryStorage(":memory:", "agent-001") as storage:
@@ -69,7 +72,7 @@ class MemoryStorage:
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | DatabaseURL,
         instance: str = UNKNOWN_SOURCE,
         *,
         timeout_seconds: float = 5.0,
@@ -79,33 +82,22 @@ class MemoryStorage:
         vector_storage: VectorStorage = "float32",
     ) -> None:
         self.instance = wire.check_name(instance, what="instance")
-        if synchronous not in ("FULL", "NORMAL"):
-            raise InvalidValue(f"synchronous is 'FULL' or 'NORMAL', got {synchronous!r}")
-        if vector_storage not in ("float32", "int8"):
-            raise InvalidValue(f"vector_storage is 'float32' or 'int8', got {vector_storage!r}")
-        if not 0 <= timeout_seconds < 86_400:
-            raise InvalidValue(f"timeout_seconds must be from 0 to 86400, got {timeout_seconds!r}")
         self.clock = HybridLogicalClock() if clock is None else clock
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self.path = self._file(path)
-        self._backend: Backend = SQLiteBackend(
-            self.path,
+        opened = open_backend(
+            path,
             timeout_seconds=timeout_seconds,
             synchronous=synchronous,
             index_ram_bytes=index_ram_bytes,
             vector_storage=vector_storage,
         )
-        self.replica = self._identify().replica
-
-    def _file(self, path: str | Path) -> Path:
-        if isinstance(path, str) and path == ":memory:":
-            self._temporary = tempfile.TemporaryDirectory(prefix="chrysalis-")
-            return Path(self._temporary.name) / "memory.db"
-        if isinstance(path, str) and "://" in path:
-            raise InvalidValue(f"{path!r} is no file; this version stores memories in files only")
-        if str(path) in ("", ".") or "\0" in str(path):
-            raise InvalidValue(f"path {str(path)!r} names no file")
-        return Path(path).expanduser()
+        self._backend, self._temporary = opened.backend, opened.temporary
+        self.path: Path | DatabaseURL = opened.path
+        """The file, or the URL of the database, which as text has no password."""
+        try:
+            self.replica = self._identify().replica
+        except BaseException:
+            self.close()
+            raise
 
     def _identify(self) -> Identity:
         place = self._backend.place()
@@ -157,7 +149,7 @@ class MemoryStorage:
     def put_many(self, documents: Iterable[MemoryDocument]) -> list[str]:
         """Merge documents in one transaction, all or none, and return their ids."""
         batch = list(documents)
-        return self.submit(lambda t: [t.put(document).id for document in batch]).result()
+        return self.submit(lambda transaction: transaction.put_many(batch)).result()
 
     def update(self, memory_id: str, change: Callable[[MemoryDocument], None]) -> MemoryDocument:
         """Read, change and save one memory in one transaction.
@@ -194,7 +186,7 @@ class MemoryStorage:
     def merge(self, documents: Iterable[MemoryDocument]) -> int:
         """Merge documents from elsewhere in one transaction; return how many that changed."""
         batch = list(documents)
-        return self.submit(lambda t: sum(t.merge(document) for document in batch)).result()
+        return self.submit(lambda transaction: transaction.merge_many(batch)).result()
 
     # Reading
 
@@ -342,6 +334,7 @@ class MemoryStorage:
                     f"the space {space.fingerprint!r} was replaced meanwhile; "
                     "open the store again with its new embedder"
                 )
+            transaction.session.prefetch_numbers(number for number, _ in vectors)
             return sum(
                 transaction.session.save_vector(space, number, e.text_hash, e.vector)
                 for number, e in vectors
@@ -357,6 +350,7 @@ class MemoryStorage:
 
         def work(transaction: Transaction) -> None:
             if transaction.space(space.fingerprint) is not None:
+                transaction.session.prefetch_numbers(number for number, *_ in tokens)
                 for number, text_hash, packed in tokens:
                     transaction.session.save_tokens(space, number, text_hash, packed)
 

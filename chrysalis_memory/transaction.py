@@ -1,20 +1,14 @@
 """Merging into what is stored: the one way in for local writes, other replicas and backups."""
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple, Self, cast
 
 from chrysalis_memory import state as states
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import (
-    MadeVector,
-    MemoryRow,
-    SavedRow,
-    Session,
-    Space,
-    StoredMemory,
-)
+from chrysalis_memory.backends.base import MadeVector, Session, Space
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
 from chrysalis_memory.codec import digest
 from chrysalis_memory.crdt import counts, orset
 from chrysalis_memory.crdt.clock import HybridLogicalClock
@@ -72,6 +66,10 @@ class Transaction:
         """Return a random id."""
         return uuid.uuid4().hex
 
+    def prefetch(self, memory_ids: Iterable[str]) -> None:
+        """Get ready to load and save memories, in one go; see :meth:`Session.prefetch`."""
+        self.session.prefetch(memory_ids)
+
     def load(self, memory_id: str) -> MemoryDocument | None:
         """Return a memory, forgotten or not; ``None`` when the id is unknown."""
         known = self._known(memory_id)
@@ -109,6 +107,16 @@ class Transaction:
             # Saving the row gives its vector to a text that is new, and to no other.
             self.session.save_vector(made.space, number, made.text_hash, made.vector)
         return self._handle(document.id, state)
+
+    def put_many(self, batch: Sequence[MemoryDocument]) -> list[str]:
+        """Do as :meth:`put` for each of a batch; return their ids."""
+        self.prefetch(document.id for document in batch)
+        return [self.put(document).id for document in batch]
+
+    def merge_many(self, batch: Sequence[MemoryDocument]) -> int:
+        """Do as :meth:`merge` for each of a batch; return how many that changed."""
+        self.prefetch(document.id for document in batch)
+        return sum(self.merge(document) for document in batch)
 
     def merge(self, document: MemoryDocument) -> bool:
         """Merge one document; tell whether that changed anything.
@@ -154,12 +162,9 @@ class Transaction:
         document.forget()
         return self.merge(document)
 
-    def prefetch(self, memory_ids: Sequence[str]) -> None:
-        """Get ready to read and save memories, in one go."""
-        self.session.prefetch(memory_ids)
-
     def count_access(self, counts: Mapping[str, int]) -> None:
         """Count uses under the store's replica; memories forgotten meanwhile are passed over."""
+        self.prefetch(counts)
         replica = self.session.meta("replica") or self._writer
         for memory_id, count in counts.items():
             known = self._known(memory_id)

@@ -11,13 +11,14 @@ import pytest
 from numpy.typing import NDArray
 
 from chrysalis_memory import AgentMemory, HybridLogicalClock, MemoryDocument, MemoryStorage
-from chrysalis_memory.backends.base import SavedRow
+from chrysalis_memory.backends.rows import SavedRow
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.state import greatest_stamp
 from chrysalis_memory.transaction import document_of, row_of
 from embedders.base import InputType
 from embedders.errors import EmbedderUnavailable
 from embedders.hashing import HashingEmbedder
+from tests.postgres_server import drop_schema, postgres_server, schema_url
 
 
 class SwitchedEmbedder:
@@ -74,7 +75,7 @@ class SwitchedEmbedder:
 
 
 class Backend(NamedTuple):
-    open: Callable[[Path], MemoryStorage]
+    open: Callable[[pytest.FixtureRequest, Path], MemoryStorage]
     changes: Callable[[MemoryStorage], dict[str, int]]
     """Change numbers by id."""
     derived_rows: Callable[[MemoryStorage, int], dict[str, int]]
@@ -118,14 +119,40 @@ def sqlite_derived_rows(storage: MemoryStorage, number: int) -> dict[str, int]:
     return storage.read(work)
 
 
+def postgres_changes(storage: MemoryStorage) -> dict[str, int]:
+    sql = "SELECT m.id, c.change FROM memory m JOIN memory_change c ON c.memory = m.number"
+    return storage.read(lambda s: dict(s.database.rows(sql)))
+
+
+def postgres_derived_rows(storage: MemoryStorage, number: int) -> dict[str, int]:
+    def work(session: Any) -> dict[str, int]:
+        tables = ["tag", "metadata", "access", "pending", "token_vector", "memory_word"]
+        tables += [f"vector_{space.number}" for space in session.spaces()]
+        rows = {
+            table: session.database.value(
+                f"SELECT count(*) FROM {table} WHERE memory = %s", (number,)
+            )
+            for table in tables
+        }
+        words = "SELECT count(*) FROM word_count WHERE token = 'secret'"
+        return rows | {"word_count": session.database.value(words)}
+
+    return storage.read(work)
+
+
 BACKENDS = {
     "sqlite-file": Backend(
-        lambda folder: MemoryStorage(folder / "memory.db", "ada", synchronous="NORMAL"),
+        lambda _, folder: MemoryStorage(folder / "memory.db", "ada", synchronous="NORMAL"),
         sqlite_changes,
         sqlite_derived_rows,
     ),
     "sqlite-temporary": Backend(
-        lambda _: MemoryStorage(":memory:", "ada"), sqlite_changes, sqlite_derived_rows
+        lambda _, __: MemoryStorage(":memory:", "ada"), sqlite_changes, sqlite_derived_rows
+    ),
+    "postgres": Backend(
+        lambda request, _: MemoryStorage(request.getfixturevalue("postgres_url"), "ada"),
+        postgres_changes,
+        postgres_derived_rows,
     ),
 }
 
@@ -136,9 +163,26 @@ def backend(request: pytest.FixtureRequest) -> Backend:
 
 
 @pytest.fixture
-def storage(backend: Backend, tmp_path: Path) -> Iterator[MemoryStorage]:
-    with backend.open(tmp_path) as storage:
+def storage(
+    backend: Backend, request: pytest.FixtureRequest, tmp_path: Path
+) -> Iterator[MemoryStorage]:
+    with backend.open(request, tmp_path) as storage:
         yield storage
+
+
+@pytest.fixture(scope="session")
+def postgres_server_url() -> Iterator[str]:
+    """A running server, started when the first test asks for it."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_server_url: str) -> Iterator[str]:
+    """The URL of a schema that only this test has."""
+    url = schema_url(postgres_server_url)
+    yield url
+    drop_schema(url)
 
 
 def save_document(session: Any, document: MemoryDocument) -> int:

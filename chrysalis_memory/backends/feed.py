@@ -4,7 +4,7 @@ Every local or merged change of a memory, or of its access counts, enters the ch
 is a place in the feed of one store; it is opaque, and means nothing to another store.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from chrysalis_memory.changes import Feed, Header, Quarantined
@@ -56,12 +56,16 @@ class ChangeFeed(Protocol):
         """Return the headers and states of those of the memories that are known, in any order."""
         ...
 
-    def prefetch(self, memory_ids: Sequence[str]) -> None:
+    def prefetch(self, memory_ids: Iterable[str]) -> None:
         """Get ready to :meth:`load` and save memories, in one go.
 
         Where several may write at once, this locks them in order of their ids, known or not, so
         that writers which take many cannot block one another for ever.
         """
+        ...
+
+    def prefetch_numbers(self, numbers: Iterable[int]) -> None:
+        """Do as :meth:`prefetch`, for memories that are known by their numbers."""
         ...
 
     def peer(self, name: str) -> str | None:

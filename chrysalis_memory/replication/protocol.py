@@ -43,6 +43,7 @@ from chrysalis_memory.replication.messages import (
 PAGE = 1_000
 """Memories to a page."""
 _KNOWN_MAX = 100_000
+_DOUBTS_MAX = 3
 
 
 class Record(NamedTuple):
@@ -161,6 +162,7 @@ class _Sync:
     known: dict[str, Header] = field(default_factory=dict[str, Header])
     """What the peer has shown of itself in this sync."""
     renewed: bool = False
+    doubts: int = 0
 
 
 def synchronise(
@@ -207,8 +209,7 @@ def _pull(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
         request = Since(own.sender, sync.record.pulled, PAGE, wait_seconds)
         page: Page = yield from _ask(sync, request, Page)
         if page.behind:
-            yield from _renew(sync)
-            own = yield Look()
+            own = yield from _caught_up(sync, own)
             continue
         if page.cursor[:EPOCH_BYTES] != sync.record.pulled[:EPOCH_BYTES]:
             # Another store answers, or one that lost what it had: it may lack what it was sent.
@@ -275,8 +276,8 @@ def _push(sync: _Sync) -> Generator[Step, Any, bool]:
         new = [header for header in feed.headers if sync.known.get(header.id) != header]
         if new:
             own: Own = yield Look()
-            is_renewed = yield from _offer(sync, own, new)
-            if is_renewed:
+            is_to_repeat = yield from _offer(sync, own, new)
+            if is_to_repeat:
                 continue
             pushed = True
         moved = sync.record._replace(pushed=feed.cursor)
@@ -289,10 +290,10 @@ def _push(sync: _Sync) -> Generator[Step, Any, bool]:
 
 
 def _offer(sync: _Sync, own: Own, headers: Sequence[Header]) -> Generator[Step, Any, bool]:
-    """Push what the peer wants of these; tell whether the own identity was renewed instead."""
+    """Push what the peer wants of these; tell whether they are to be offered anew instead."""
     answer: Wanted = yield from _ask(sync, Offer(own.sender, list(headers)), Wanted)
     if answer.behind:
-        yield from _renew(sync)
+        yield from _caught_up(sync, own)
         return True
     wanted = answer.ids
     while wanted:
@@ -304,7 +305,16 @@ def _offer(sync: _Sync, own: Own, headers: Sequence[Header]) -> Generator[Step, 
     return False
 
 
-def _renew(sync: _Sync) -> Generator[Step, Any, None]:
+def _caught_up(sync: _Sync, said: Own) -> Generator[Step, Any, Own]:
+    """Return the own store as it is now, under a new name if it has not moved since it spoke.
+
+    If it has, the peer may have been told so meanwhile, by another sync that is under way. That is
+    believed a few times only: a store that is written all the time has always moved.
+    """
+    own: Own = yield Look()
+    if own.sender != said.sender and sync.doubts < _DOUBTS_MAX:
+        sync.doubts += 1
+        return own
     if sync.renewed:
         raise ReplicationError(
             "the peer has seen more of this replica than it holds, under a new name too; sync again"
@@ -312,6 +322,8 @@ def _renew(sync: _Sync) -> Generator[Step, Any, None]:
     yield Renew()
     sync.renewed = True
     sync.record = sync.record._replace(pushed=b"")
+    own = yield Look()
+    return own
 
 
 # Making sure

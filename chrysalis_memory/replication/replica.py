@@ -1,11 +1,11 @@
 """A store as replication sees it: it does the steps of a sync, and answers a peer's requests."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from chrysalis_memory.changes import Feed, Header, Quarantined
-from chrysalis_memory.codec import digest
+from chrysalis_memory.codec import digest, ordered, pack
 from chrysalis_memory.crdt import counts
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import InvalidFrame, InvalidValue
@@ -214,10 +214,9 @@ def _merged(
         stamp = greatest_stamp(document.state)
         if stamp > horizon:
             state = encode(document.id, document.state)
-            own = encode(document.id, document.state, access=False)
-            transaction.session.quarantine(
-                Quarantined(document.id, digest(own), stamp, state, source)
-            )
+            own = digest(encode(document.id, document.state, access=False))
+            name = _whole(own, document.state.access)
+            transaction.session.quarantine(Quarantined(document.id, name, stamp, state, source))
             quarantined += 1
         else:
             changed += transaction.merge(document)
@@ -297,9 +296,19 @@ def _compare(session: Session, headers: Sequence[Header]) -> tuple[list[str], li
         if mine is not None and mine.digest == header.digest:
             if any(count > mine.access.get(one, 0) for one, count in header.access.items()):
                 grown.append(header)
-        elif (mine is None or mine.life <= header.life) and (header.id, header.digest) not in apart:
+            continue
+        name = _whole(header.digest, header.access)
+        if (mine is None or mine.life <= header.life) and (header.id, name) not in apart:
             wanted.append(header.id)
     return wanted, grown
+
+
+def _whole(own: bytes, access: Mapping[str, int]) -> bytes:
+    """Return the digest of a state with its access counts, by that of the state alone.
+
+    What waits in quarantine is told apart by it: counts that have grown are kept apart, too.
+    """
+    return digest(own + pack(ordered(dict(access)))) if access else own
 
 
 def _holdings(session: Session, buckets: Sequence[int], after: str, limit: int) -> Holdings:

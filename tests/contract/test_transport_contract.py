@@ -15,12 +15,14 @@ from obstore.store import MemoryStore
 
 from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage
 from chrysalis_memory.replication.folder import FolderTransport
+from chrysalis_memory.replication.http import HttpTransport
 from chrysalis_memory.replication.medium import MediumTransport
 from chrysalis_memory.replication.objects import ObjectMedium, ObjectStoreTransport
 from chrysalis_memory.replication.protocol import PAGE, Ask, Report, synchronise
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.replicator import sync
 from chrysalis_memory.replication.transport import LocalTransport, Transport, exchange
+from tests.served import served
 
 NOW_US = 1_800_000_000_000_000
 MINUTE_US = 60_000_000
@@ -76,8 +78,20 @@ def in_objects(url: str) -> Way:
     return through(lambda _: ObjectStoreTransport(url))
 
 
+def over_http(_: Surroundings) -> Way:
+    @asynccontextmanager
+    async def way(peer: Replica) -> AsyncGenerator[Transport, None]:
+        with served(peer) as url:
+            transport = HttpTransport(url)
+            yield transport
+            await transport.close()
+
+    return way
+
+
 TRANSPORTS: dict[str, Callable[[Surroundings], Way]] = {
     "local": lambda _: through(LocalTransport),
+    "http": over_http,
     "folder": in_folder,
     "objects-memory": in_memory,
     "objects-file": lambda around: in_objects(f"file://{around.folder()}"),

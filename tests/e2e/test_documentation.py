@@ -1,16 +1,21 @@
-"""The Python blocks of the README and the docs run as they are printed."""
+"""The Python blocks of the README and the docs run as printed; commands are as printed too."""
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from chrysalis_memory.cli import cli
+from chrysalis_memory.cli.program import Options
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_SHELL_BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\((?!https?://|#)([^)#]+)")
 # "print(x)  # value" promises the output, unless an ellipsis says it is only a sketch of it.
 _PROMISE = re.compile(r"^\s*print\(.*\)\s+# (.+)$", re.MULTILINE)
@@ -40,6 +45,22 @@ def test_a_block_runs_as_printed_and_prints_what_its_comments_say(
         value for value in _PROMISE.findall(code) if "..." not in value and ", all" not in value
     ]
     assert [value for value in promised if value not in ran.stdout.splitlines()] == []
+
+
+def command_lines() -> list[str]:
+    return [
+        line
+        for page in PAGES
+        for block in _SHELL_BLOCK.findall(page.read_text())
+        for line in block.splitlines()
+        if line.startswith("chrysalis ")
+    ]
+
+
+@pytest.mark.parametrize("line", command_lines())
+def test_a_command_line_is_one_that_the_program_understands(line: str) -> None:
+    _, name, *arguments = shlex.split(line, comments=True)
+    cli.commands[name].make_context(name, arguments, obj=Options()).close()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -128,7 +128,7 @@ FILES: dict[str, tuple[Callable[[Path], object], Callable[[Path], Any]]] = {
     "path lies below a file": (lambda path: path.write_text("x"), lambda path: path / "memory.db"),
     "path holds a NUL character": (lambda path: None, lambda path: f"{path}\0.db"),
     "path is empty": (lambda path: None, lambda path: ""),
-    "path is a URL": (lambda path: None, lambda path: "postgresql://localhost/memories"),
+    "path is a URL": (lambda path: None, lambda path: "mysql://localhost/memories"),
     "file is no database": (lambda path: path.write_text("Dear diary, " * 99), lambda path: path),
     "file of one byte": (lambda path: path.write_bytes(b"x"), lambda path: path),
     "database of another application": (other_application, lambda path: path),

@@ -12,6 +12,7 @@ from strategies import LAWS, clock_at
 from chrysalis_memory import Filter, MemoryCollection, MemoryDocument, MemoryStorage, codec
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import OPERATORS, Query
+from tests.postgres_server import drop_schema, schema_url
 from tests.rows import put_row
 
 NOW_US = 1_800_000_000_000_000
@@ -205,11 +206,19 @@ few_conditions = filters.flatmap(
 )
 
 
-@pytest.fixture(scope="module")
-def crowd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MemoryStorage]:
-    path = tmp_path_factory.mktemp("filters") / "memory.db"
-    with MemoryStorage(path, synchronous="NORMAL") as storage:
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def crowd(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[MemoryStorage]:
+    if request.param == "sqlite":
+        path = tmp_path_factory.mktemp("filters") / "memory.db"
+        with MemoryStorage(path, synchronous="NORMAL") as storage:
+            yield storage
+        return
+    url = schema_url(request.getfixturevalue("postgres_server_url"))
+    with MemoryStorage(url) as storage:
         yield storage
+    drop_schema(url)
 
 
 def fill(storage: MemoryStorage, documents: list[MemoryDocument]) -> None:

@@ -70,6 +70,36 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert AgentMemory("ada", embedder="hashing", candidates=6).config.candidates == 6
 
 
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("https://hub:8420", ("https://hub:8420",)),
+        ("/mnt/shared, really", ("/mnt/shared, really",)),
+        ('["https://hub", "b.db"]', ("https://hub", "b.db")),
+    ],
+)
+def test_the_environment_names_one_peer_or_several(
+    monkeypatch: pytest.MonkeyPatch, given: str, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CHRYSALIS_SYNC_WITH", given)
+    monkeypatch.setenv("CHRYSALIS_SYNC_SECONDS", "5")
+    config = AgentMemoryConfig()
+    assert (config.sync_with, config.sync_seconds) == (expected, 5)
+
+
+def test_peers_are_given_as_paths_and_urls() -> None:
+    config = AgentMemoryConfig.of(sync_with=[Path("b.db"), "https://hub"])
+    assert config.sync_with == ("b.db", "https://hub")
+    assert AgentMemoryConfig.of(sync_with=Path("b.db")).sync_with == ("b.db",)
+
+
+def test_settings_that_are_shown_do_not_tell_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHRYSALIS_TOKEN", "hush")
+    config = AgentMemoryConfig()
+    assert config.token.get_secret_value() == "hush"
+    assert "hush" not in repr(config)
+
+
 async def test_an_explicit_path_and_embedder_win_over_the_environment(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -102,6 +132,9 @@ async def test_without_a_path_the_agent_uses_the_data_folder() -> None:
         ("embedding_batch", 0),
         ("access_flush_seconds", 0),
         ("common_name_share", 1.5),
+        ("sync_seconds", 0),
+        ("sync_with", 5),
+        ("sync_with", "[no json"),
         ("weights", {"importance": 5}),
         ("colour", "red"),
     ],

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
+from chrysalis_memory.backends import words
 from chrysalis_memory.backends.base import Term, WeightedTerm
-from chrysalis_memory.backends.sqlite import words
 from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer
 from chrysalis_memory.query import Filter, Query
 

@@ -47,15 +47,6 @@ def codes_of(vectors: NDArray[np.float32]) -> Codes:
     return packed.view("<u8")
 
 
-def cosines(vectors: NDArray[np.float32], vector: Vector) -> NDArray[np.float32]:
-    """Return the dot product of each row with ``vector``.
-
-    Row by row: a matrix product rounds equal rows differently by their place, and then equal
-    vectors would not tie.
-    """
-    return np.vecdot(vectors, vector)
-
-
 class Chunk(NamedTuple):
     """The codes of the memories numbered ``256 * chunk`` to ``256 * chunk + 255``."""
 

@@ -130,8 +130,11 @@ class SQLiteChangeFeed:
             for number, memory_id, life, digest, state in rows
         ]
 
-    def prefetch(self, memory_ids: Sequence[str]) -> None:
+    def prefetch(self, memory_ids: Iterable[str]) -> None:
         """See :meth:`ChangeFeed.prefetch`; a file has one writer, and nothing to lock."""
+
+    def prefetch_numbers(self, numbers: Iterable[int]) -> None:
+        """See :meth:`ChangeFeed.prefetch_numbers`."""
 
     def _headers(self, numbers: Sequence[int]) -> list[Header]:
         if not numbers:

@@ -1,6 +1,5 @@
 """Where a memory file is, by what a copy of it cannot share."""
 
-import socket
 import uuid
 from pathlib import Path
 
@@ -17,9 +16,13 @@ def place_of(path: Path) -> str:
 
 
 def _machine() -> str:
-    """Return a name of this machine that stays: its id, its network card's, or its host name."""
+    """Return a name of this machine that stays: its id, or its network card's; or nothing.
+
+    Host names, and the addresses that are given to virtual cards, change with every start of a
+    container, and each would give the file a new identity.
+    """
     if _MACHINE_ID.is_file() and (machine := _MACHINE_ID.read_text().strip()):
         return machine
     node = uuid.getnode()
-    is_random = node >> 40 & 1  # what uuid makes up where it finds no card (RFC 4122, 4.5)
-    return socket.gethostname() if is_random else f"{node:012x}"
+    is_made_up = node >> 40 & 3  # not assigned by the card's maker (IEEE 802), or random
+    return "" if is_made_up else f"{node:012x}"

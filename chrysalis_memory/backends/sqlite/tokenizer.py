@@ -7,7 +7,7 @@ overlapping pairs of characters, the usual way to search them without a dictiona
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import apsw
 
@@ -81,16 +81,6 @@ def _pieces(token: str, *, whole: bool) -> Iterable[str]:
         at = match.end()
     if at < len(token):
         yield token[at:]
-
-
-def joined(tokens: Sequence[str]) -> str:
-    """Join tokens so that counting one, or some in a row, in the text counts nothing else."""
-    return "".join([f" {token} " for token in tokens])
-
-
-def pattern(term: Term) -> str:
-    """Return what to count in joined tokens."""
-    return joined(term.tokens)[: -1 if term.prefix else None]
 
 
 def match(term: Term) -> str:

@@ -9,12 +9,12 @@ of their true vectors; how many candidates there are decides how many of the nea
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
-from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
 
 from chrysalis_memory.backends.base import Accuracy, Nearest, Space
+from chrysalis_memory.backends.nearest import best_of, cosines
 from chrysalis_memory.backends.sqlite.code_cache import CodeCache
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.backends.sqlite.codes import (
@@ -24,7 +24,6 @@ from chrysalis_memory.backends.sqlite.codes import (
     Numbers,
     Segment,
     codes_of,
-    cosines,
     in_segments,
 )
 from chrysalis_memory.backends.sqlite.conditions import Condition, intersection
@@ -196,7 +195,7 @@ class VectorIndex:
             numbers, compared = self._exactly(vector, k, condition)
         else:
             numbers, compared = self._best(ranking, k, condition).numbers, ranking.count
-        return Nearest(_best_of(self.similarities(vector, numbers), k), True, compared)
+        return Nearest(best_of(self.similarities(vector, numbers), k), True, compared)
 
     def _ranking(self, vector: Vector, accuracy: Accuracy) -> CodeRanking | CosineRanking | None:
         """Rank all vectors by what is held in RAM; ``None`` where they are to be read instead."""
@@ -236,7 +235,7 @@ class VectorIndex:
                 best.numbers if exact else ranking.refined(best.numbers, vector, wanted)
             ).tolist()
             found |= self.similarities(vector, [one for one in numbers if one not in found])
-            nearest = {number for number, _ in _best_of(found, min(k, _SETTLED_BY))}
+            nearest = {number for number, _ in best_of(found, min(k, _SETTLED_BY))}
             if (
                 exact
                 or len(numbers) < wanted
@@ -244,7 +243,7 @@ class VectorIndex:
             ):
                 break
             wanted *= 2
-        return Nearest(_best_of(found, k), exact, len(found))
+        return Nearest(best_of(found, k), exact, len(found))
 
     def _read_segments(self) -> Iterable[Segment]:
         """Read the codes from the file, a segment at a time."""
@@ -367,12 +366,3 @@ class VectorIndex:
         stored = decode([data for _, data in rows], self._dimension)
         found = cosines(stored, vector).tolist()
         return {number: cosine for (number, _), cosine in zip(rows, found, strict=True)}
-
-
-def _best_of(similarities: dict[int, float], k: int) -> list[tuple[int, float]]:
-    """Return the ``k`` nearest and all that tie with the last, nearest first."""
-    ranked = sorted(similarities.items(), key=itemgetter(1), reverse=True)
-    if len(ranked) <= k:
-        return ranked
-    last = ranked[k - 1][1]
-    return [pair for pair in ranked if pair[1] >= last]

@@ -5,7 +5,7 @@ memory that holds any of a query's words, and its k1 = 1.2 and b = 0.75 are fixe
 turns of a conversation too much. Those that hold the rarest terms are scored by their tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,21 +15,8 @@ from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.conditions import Condition
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.frequencies import FrequencyCache, Statistics
-from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer, joined, match, pattern
-
-# Saturation and length normalisation, as commonly taken for passages (Anserini's default, Yang et
-# al. 2017); on the open conversations and meetings they gain over 1.2 and 0.75.
-_K1 = 0.9
-_B = 0.4
-
-# How many memories terms may bring in to choose from: so many, and a share of all. Beyond it, terms
-# that very many memories hold choose nothing; they count where the others' choice holds them too.
-_ROWS = 500
-_ROWS_SHARE = 0.004
-# Of these, so many times the wanted number are scored: those whose terms are worth most.
-_SCORED = 2
-# The same terms add up alike but for this, in whatever order.
-_ROUNDING = 1e-9
+from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer, match
+from chrysalis_memory.backends.words import best_of, bm25, joined, worth_scoring
 
 
 class _Change(NamedTuple):
@@ -195,24 +182,14 @@ class WordIndex:
         alone: bool,
     ) -> list[tuple[int, float]]:
         """See :meth:`Session.best_by_words`; ``condition`` is ``None`` where all match."""
-        rows_max = _ROWS + _ROWS_SHARE * self.document_count()
-        worth: dict[int, float] = {}
-        rows = 0
-        left = sum(term.idf for term in terms)
-        for term in sorted(terms, key=lambda term: term.frequency):
-            # As many hold what is worth all that is left: who holds only that is not among them.
-            if _are_worth(worth, left, _SCORED * limit):
-                break
-            left -= term.idf
-            rows += term.frequency
-            if rows > rows_max and (
-                len(worth) >= limit or not (alone or condition is not None or self._any_waits())
-            ):
-                break
-            idf = term.idf
-            for number in self._holding(term, condition):
-                worth[number] = worth.get(number, 0.0) + idf
-        return self._best(_worthiest(worth, _SCORED * limit, limit), terms, limit)
+        numbers = worth_scoring(
+            terms,
+            lambda term: self._holding(term, condition),
+            limit=limit,
+            memories=self.document_count(),
+            may_leave_out=lambda: not (alone or condition is not None or self._any_waits()),
+        )
+        return best_of(self.bm25(terms, numbers), limit, self._ids)
 
     def _any_waits(self) -> bool:
         """Tell whether a memory has no vector yet, and so can be found by its words only."""
@@ -232,22 +209,12 @@ class WordIndex:
             return numbers
         return condition.passing(np.array(numbers, np.int64)).tolist()
 
-    def _best(
-        self, numbers: Sequence[int], terms: Sequence[WeightedTerm], limit: int
-    ) -> list[tuple[int, float]]:
-        """Return the best by BM25, ties settled by id as on every replica."""
-        ranked = sorted(self.bm25(terms, numbers).items(), key=lambda pair: -pair[1])
-        last = ranked[:limit][-1][1] if ranked else 0.0
-        ranked = [pair for pair in ranked if pair[1] >= last]
-        if len({score for _, score in ranked}) < len(ranked):
-            rows = self.connection.execute(
-                "SELECT m.number, m.id "
-                "FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
-                (number_array([number for number, _ in ranked]),),
-            )
-            ids: dict[int, str] = dict(rows.fetchall())
-            ranked.sort(key=lambda pair: (-pair[1], ids[pair[0]]))
-        return ranked[:limit]
+    def _ids(self, numbers: list[int]) -> dict[int, str]:
+        rows = self.connection.execute(
+            "SELECT m.number, m.id FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
+            (number_array(numbers),),
+        )
+        return dict(rows.fetchall())
 
     def bm25(self, terms: Sequence[WeightedTerm], numbers: Sequence[int]) -> dict[int, float]:
         """See :meth:`Session.bm25`."""
@@ -255,43 +222,9 @@ class WordIndex:
             return {}
         statistics = self._statistics()
         mean_length = statistics.tokens / max(statistics.memories, 1)
-        wanted = [(pattern(one.term), one.idf * (_K1 + 1)) for one in terms if one.term.tokens]
-        found: dict[int, float] = {}
-        for number, length, tokens in self.connection.execute(
+        rows = self.connection.execute(
             "SELECT w.memory, w.length, w.tokens "
             "FROM carray(?) AS c CROSS JOIN memory_word w ON w.memory = c.value",
             (number_array(numbers),),
-        ):
-            norm = _K1 * (1 - _B + _B * length / mean_length) if length else 0.0
-            score = 0.0
-            for tokens_in_row, worth in wanted:
-                count = tokens.count(tokens_in_row)
-                if count:
-                    score += worth * count / (count + norm)
-            if score:
-                found[number] = score
-        return found
-
-
-def _are_worth(worth: Mapping[int, float], least: float, count: int) -> bool:
-    """Tell whether at least ``count`` memories are worth ``least``."""
-    return len(worth) >= count and sum(one >= least for one in worth.values()) >= count
-
-
-def _worthiest(worth: Mapping[int, float], n: int, at_least: int) -> list[int]:
-    """Return about ``n`` memories of most worth, ascending; those that tie come in or stay out.
-
-    They stay out where the others are ``at_least`` so many: many may hold but one same term.
-
-    Args:
-        worth: The sum of the inverse document frequencies of the terms each memory holds.
-        n: How many.
-        at_least: How many are enough.
-    """
-    if len(worth) <= n:
-        return sorted(worth)
-    last = np.partition(np.fromiter(worth.values(), float, len(worth)), -n)[-n]
-    better = sorted(number for number, one in worth.items() if one > last + _ROUNDING)
-    if len(better) >= at_least:
-        return better
-    return sorted(number for number, one in worth.items() if one >= last - _ROUNDING)
+        )
+        return bm25(terms, rows, mean_length)

@@ -11,8 +11,25 @@ import pytest
 from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage
 from chrysalis_memory.errors import InvalidFrame, ReplicationError
 from chrysalis_memory.replication import frames
-from chrysalis_memory.replication.messages import AskSums, Item, Items, Page, Request, Since, Wanted
-from chrysalis_memory.replication.protocol import PAGE, Ask, Merge, Record, Report, synchronise
+from chrysalis_memory.replication.messages import (
+    AskSums,
+    Item,
+    Items,
+    Offer,
+    Page,
+    Request,
+    Since,
+    Wanted,
+)
+from chrysalis_memory.replication.protocol import (
+    PAGE,
+    Ask,
+    Look,
+    Merge,
+    Record,
+    Report,
+    synchronise,
+)
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import answer
 
@@ -364,6 +381,22 @@ def test_a_stamp_from_the_future_is_kept_apart_and_merged_by_itself_once_it_is_v
     assert True is sync(right, ahead).verified
 
 
+def test_uses_of_a_memory_that_is_kept_apart_are_kept_with_it(open_replica: Open) -> None:
+    now = [NOW_US]
+    ahead = open_replica("ahead", wall_us=lambda: NOW_US + 60 * MINUTE_US)
+    right = open_replica("right", wall_us=lambda: now[0])
+    put(ahead, "later")
+    sync(right, ahead)
+    ahead.storage.record_access({"later": 2})
+    sync(right, ahead)
+    assert 0 == sync(right, ahead).received
+    now[0] += 56 * MINUTE_US
+    right.release()
+    assert {"later": 2} == {one.id: one.get_access_count() for one in right.storage.all()}
+    report = sync(right, ahead)
+    assert (0, True) == (report.repaired, report.verified)
+
+
 def test_what_is_pushed_from_the_future_is_kept_apart_by_the_peer(open_replica: Open) -> None:
     ahead = open_replica("ahead", wall_us=lambda: NOW_US + 60 * MINUTE_US)
     right = open_replica("right")
@@ -411,6 +444,45 @@ def test_a_peer_that_always_says_it_has_seen_more_does_not_make_a_sync_endless(
 
     with pytest.raises(ReplicationError, match="new name"):
         sync(ada, jealous)
+
+
+@pytest.mark.parametrize("kind", [Since, Offer])
+def test_a_replica_that_another_sync_has_overtaken_keeps_its_name(
+    ada: Replica, ben: Replica, kind: type[Request]
+) -> None:
+    put(ada, "a")
+    name, traffic = ada.storage.replica, Traffic(ben)
+
+    def overtaken(request: Request) -> Any:
+        if isinstance(request, kind) and "meanwhile" not in states(ada):
+            put(ada, "meanwhile")
+            sync(ada, ben)
+        return traffic(request)
+
+    sync(ada, overtaken)
+    assert name == ada.storage.replica
+    assert {"a", "meanwhile"} == states(ben).keys()
+
+
+def test_a_replica_that_is_behind_takes_a_new_name_although_it_is_written_all_the_time(
+    ada: Replica, ben: Replica
+) -> None:
+    put(ada, "a")
+    name, traffic, written = ada.storage.replica, Traffic(ben), 0
+    said = ada.do(Look(), "peer").sender
+    seen = json.dumps([said.epoch.hex(), 1_000_000])
+    ben.storage.submit(lambda t: t.session.set_peer(f"seen {said.replica}", seen)).result()
+
+    def busy(request: Request) -> Any:
+        nonlocal written
+        written += 1
+        put(ada, f"w{written}")
+        return traffic(request)
+
+    sync(ada, busy)
+    assert name != ada.storage.replica
+    sync(ada, ben)
+    assert the_same(ada, ben)
 
 
 def test_a_memory_that_is_none_is_refused_whole_and_changes_nothing(

@@ -1,86 +1,23 @@
-"""The command line: a translation between a shell and :class:`AgentMemory`.
-
-Everything heavy is imported inside the commands, so that ``--help`` and completion answer at once.
-"""
+"""Commands on one memory: learn, recall, look, move."""
 
 from __future__ import annotations
 
-import asyncio
-import io
 import json
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from chrysalis_memory.cli.output import bar, console, counted, print_json
+from chrysalis_memory.cli.program import Options, cli, memory_options
+from chrysalis_memory.cli.session import embed_waiting, finish, waiting, with_memory
+
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from chrysalis_memory import AgentMemory
-    from chrysalis_memory.embedding_queue import Progress
-
-T = TypeVar("T")
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 MEMORY_TYPES = ("semantic", "episodic", "procedural", "working")
 MODES = ("hybrid", "semantic", "keyword")
-
-_WIDTH_WITHOUT_TERMINAL = 100
-
-EPILOG = """\b
-Exit codes:
-  0  done
-  1  the memory or a file refused; one line on standard error says why
-  2  the command was used wrongly
-
-Every setting can also come from the environment: CHRYSALIS_PATH,
-CHRYSALIS_EMBEDDER and so on. Pipes are read and written as UTF-8."""
-
-
-@dataclass
-class Options:
-    """What every command understands, before or after its name."""
-
-    db: str | None = None
-    agent: str = "default"
-    embedder: str | None = None
-    as_json: bool = False
-    given: bool = False
-    """Whether any of them was given."""
-
-
-def _keep(context: click.Context, parameter: click.Parameter, value: Any) -> None:
-    options = context.ensure_object(Options)
-    if value not in (None, False):
-        setattr(options, str(parameter.name), value)
-        options.given = True
-
-
-def memory_options(command: Command) -> Command:
-    """Add the options that say which memory is meant and how to print."""
-    for option in reversed((
-        click.option("--db", metavar="PATH", callback=_keep, expose_value=False,
-                     help="The file. Default: one per agent, in the data folder."),
-        click.option("--agent", metavar="ID", callback=_keep, expose_value=False,
-                     help="Whose memory it is, and who writes. Default: default."),
-        click.option("--embedder", metavar="NAME", callback=_keep, expose_value=False,
-                     help="What makes vectors. Default: minilm."),
-        click.option("--json", "as_json", is_flag=True, callback=_keep, expose_value=False,
-                     help="Print JSON lines."),
-    )):  # fmt: skip
-        command = option(command)
-    return command
-
-
-@click.group(epilog=EPILOG, context_settings={"max_content_width": 100})
-@memory_options
-@click.version_option(package_name="chrysalis-memory", prog_name="chrysalis")
-def cli() -> None:
-    """Semantic memory for agents: one file, offline, found by meaning, merged without conflict."""
 
 
 @cli.command()
@@ -94,7 +31,7 @@ def demo(options: Options) -> None:
         raise click.UsageError("demo uses memories of its own and takes no options")
     from chrysalis_memory.demo import run
 
-    _finish(run(_console()))
+    finish(run(console()))
 
 
 @cli.command()
@@ -138,17 +75,17 @@ def learn(
         given["id"] = memory_id
 
     async def work(memory: AgentMemory) -> list[str]:
-        with _bar("learning", shown=lines) as progress:
+        with bar("learning", shown=lines) as progress:
             return await memory.learn_many(
                 [{"content": text} | given for text in texts], progress=progress
             )
 
-    ids = _with_memory(options, work, must_exist=False)
+    ids = with_memory(options, work, must_exist=False)
     if options.as_json:
         for learned in ids:
-            _print_json({"id": learned})
+            print_json({"id": learned})
     else:
-        click.echo(f"learned {_memories(len(ids))}" if lines else ids[0])
+        click.echo(f"learned {counted(len(ids))}" if lines else ids[0])
 
 
 @cli.command()
@@ -168,7 +105,7 @@ def learn(
 def recall(options: Options, query: str, explain: bool, no_track: bool, **wanted: Any) -> None:
     """Find memories by meaning and by words."""
     wanted = {name: value for name, value in wanted.items() if value not in (None, ())}
-    found = _with_memory(options, lambda memory: memory.recall(query, track=not no_track, **wanted))
+    found = with_memory(options, lambda memory: memory.recall(query, track=not no_track, **wanted))
     if options.as_json:
         from chrysalis_memory.record import RecalledRecord
 
@@ -179,10 +116,10 @@ def recall(options: Options, query: str, explain: bool, no_track: bool, **wanted
     else:
         from chrysalis_memory.tables import formula, recollection_table
 
-        console = _console()
-        console.print(recollection_table(found, explain=explain))
+        output = console()
+        output.print(recollection_table(found, explain=explain))
         if explain:
-            console.print(formula(found), style="dim", markup=False)
+            output.print(formula(found), style="dim", markup=False)
 
 
 @cli.command()
@@ -207,9 +144,9 @@ def stats(options: Options) -> None:
             "tags": dict(held.tags),
         }
 
-    held = _with_memory(options, work)
+    held = with_memory(options, work)
     if options.as_json:
-        _print_json(held)
+        print_json(held)
         return
     from rich.table import Table
 
@@ -220,7 +157,7 @@ def stats(options: Options) -> None:
     for name, value in {**held, "tags": tags}.items():
         shown = f"{value:,}" if isinstance(value, int) else str(value or "–")
         table.add_row(name.replace("_", " "), printable(shown))
-    _console().print(table)
+    console().print(table)
 
 
 @cli.command()
@@ -232,11 +169,11 @@ def export(options: Options, path: Path) -> None:
 
     One memory a line, as JSON, with all that merging needs.
     """
-    written = _with_memory(options, lambda memory: memory.export(path))
+    written = with_memory(options, lambda memory: memory.export(path))
     if options.as_json:
-        _print_json({"exported": written, "path": str(path)})
+        print_json({"exported": written, "path": str(path)})
     else:
-        click.echo(f"exported {_memories(written)} to {path}")
+        click.echo(f"exported {counted(written)} to {path}")
 
 
 @cli.command("import")
@@ -250,23 +187,15 @@ def import_(options: Options, path: Path) -> None:
     """
 
     async def work(memory: AgentMemory) -> tuple[int, int]:
-        from embedders import EmbedderUnavailable
-
-        with _bar("merging") as progress:
+        with bar("merging") as progress:
             changed = await memory.import_(path, progress=progress)
-        try:
-            with _bar("embedding") as progress:
-                await memory.embed_pending(progress=progress)
-        except EmbedderUnavailable as error:
-            click.echo(f"Warning: {_one_line(error)}", err=True)
-        return changed, (await memory.statistics()).pending
+        return changed, await embed_waiting(memory)
 
-    changed, pending = _with_memory(options, work, must_exist=False)
+    changed, pending = with_memory(options, work, must_exist=False)
     if options.as_json:
-        _print_json({"changed": changed, "pending": pending})
-        return
-    waiting = f"; {pending:,} wait for a vector and are found by their words" if pending else ""
-    click.echo(f"{_memories(changed)} changed{waiting}")
+        print_json({"changed": changed, "pending": pending})
+    else:
+        click.echo(f"{counted(changed)} changed{waiting(pending)}")
 
 
 @cli.command()
@@ -280,7 +209,7 @@ def reindex(options: Options) -> None:
     # Only an embedder named here and now may replace the file's: a default must not.
     change = "refuse" if options.embedder is None else "reindex"
     embedded = 0
-    with _bar("embedding") as show:
+    with bar("embedding") as show:
 
         def count(done: int, total: int) -> None:
             nonlocal embedded
@@ -293,75 +222,11 @@ def reindex(options: Options) -> None:
             space = (await memory.statistics()).space
             return "no embedder" if space is None else space.fingerprint
 
-        fingerprint = _with_memory(options, work, progress=count, on_embedder_change=change)
+        fingerprint = with_memory(options, work, progress=count, on_embedder_change=change)
     if options.as_json:
-        _print_json({"embedded": embedded, "embedder": fingerprint})
+        print_json({"embedded": embedded, "embedder": fingerprint})
     else:
-        click.echo(f"indexes rebuilt, {_memories(embedded)} embedded by {fingerprint}")
-
-
-def main() -> None:
-    """Run the command line."""
-    for stream in (sys.stdin, sys.stdout):
-        if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
-            stream.reconfigure(encoding="utf-8")
-    cli(prog_name="chrysalis")
-
-
-def _with_memory(
-    options: Options,
-    work: Callable[[AgentMemory], Awaitable[T]],
-    *,
-    progress: Progress | None = None,
-    must_exist: bool = True,
-    **settings: Any,
-) -> T:
-    from chrysalis_memory import AgentMemory
-
-    async def session() -> T:
-        memory = AgentMemory(
-            options.agent,
-            path=options.db,
-            embedder=options.embedder,
-            must_exist=must_exist,
-            **settings,
-        )
-        await memory.start(progress=progress)
-        try:
-            return await work(memory)
-        finally:
-            await memory.stop()
-
-    return _finish(session())
-
-
-def _finish(work: Coroutine[Any, Any, T]) -> T:
-    from chrysalis_memory import ChrysalisError
-
-    try:
-        return asyncio.run(work)
-    except (ChrysalisError, OSError) as error:
-        raise click.ClickException(_one_line(error)) from error
-
-
-@contextmanager
-def _bar(label: str, *, shown: bool = True) -> Generator[Progress]:
-    from rich.console import Console
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    with Bar(console=console, transient=True, disable=not (shown and console.is_terminal)) as bar:
-        task = bar.add_task(label, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = _WIDTH_WITHOUT_TERMINAL
-    return console
+        click.echo(f"indexes rebuilt, {counted(embedded)} embedded by {fingerprint}")
 
 
 def _standard_input() -> str:
@@ -381,19 +246,3 @@ def _metadata(pair: str) -> tuple[str, Any]:
             f"{pair!r} is not KEY=JSON ({reason}); texts need quotes: --metadata 'city=\"Gent\"'",
             param_hint="--metadata",
         ) from error
-
-
-def _memories(number: int) -> str:
-    return f"{number:,} {'memory' if number == 1 else 'memories'}"
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,0 +1,255 @@
+"""Commands on replicas: sync, serve, back up, clone, and what is kept apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chrysalis_memory.cli.output import bar, console, one_line, print_json
+from chrysalis_memory.cli.program import Options, cli, options_of
+from chrysalis_memory.cli.session import (
+    embed_waiting,
+    finish,
+    until_stopped,
+    waiting,
+    with_memory,
+    with_store,
+)
+
+if TYPE_CHECKING:
+    from chrysalis_memory import AgentMemory, MemoryStorage, PeerStatus, SyncReport
+    from chrysalis_memory.embedding_queue import Progress
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+_VERIFIED = {
+    True: "both hold the same",
+    False: "they do not hold the same yet; sync again",
+    None: "whether both hold the same cannot be told now: something is kept apart, has changed "
+    "meanwhile, or the peer keeps no sums",
+}
+
+
+def _file(command: Command) -> Command:
+    return click.argument("file")(command)
+
+
+_token = click.option(
+    "--token", metavar="TOKEN",
+    help="What a served memory asks for. Better in CHRYSALIS_TOKEN, where other users of this "
+    "machine cannot see it.",
+)  # fmt: skip
+
+
+_token_of_server = click.option(
+    "--token", metavar="TOKEN", envvar="CHRYSALIS_TOKEN",
+    help="What every peer must give. Better in CHRYSALIS_TOKEN, where other users of this machine "
+    "cannot see it.",
+)  # fmt: skip
+
+
+def _check(options: Options) -> None:
+    if options.db is not None:
+        raise click.UsageError("this command names its file as FILE; leave --db out")
+
+
+@cli.command()
+@options_of("agent", "embedder", "json")
+@_file
+@click.argument("peer", required=False)
+@_token
+@click.option("--watch", is_flag=True, help="Go on syncing until stopped.")
+@click.pass_obj
+def sync(options: Options, file: str, peer: str | None, token: str | None, watch: bool) -> None:
+    """Make FILE and PEER hold the same.
+
+    PEER is another memory's file, a shared folder (folder:PATH), a place in an object store
+    (s3://bucket/prefix), or the URL of a memory that "chrysalis serve" serves. Without PEER what
+    past syncs came to is shown. A sync may be interrupted at any moment; the next one goes on from
+    there. --watch syncs every minute, or as CHRYSALIS_SYNC_SECONDS says.
+    """
+    _check(options)
+    if peer is None:
+        if watch:
+            raise click.UsageError("name a PEER to sync with")
+        _show_statuses(options, file)
+        return
+
+    async def work(memory: AgentMemory) -> None:
+        if watch:
+            told = partial(_tell, options)
+            await until_stopped(memory.keep_in_sync(peer, token=token, told=told))
+            return
+        with bar("syncing") as progress:
+            report = await memory.sync(peer, token=token, progress=_shown(progress))
+        _close(options, report, await embed_waiting(memory))
+
+    with_memory(options, work, path=file, must_exist=False)
+
+
+def _shown(progress: Progress) -> Callable[[SyncReport], None]:
+    def show(report: SyncReport) -> None:
+        done = report.received + report.sent
+        progress(done, done + report.behind)
+
+    return show
+
+
+def _close(options: Options, report: SyncReport, pending: int) -> None:
+    if options.as_json:
+        print_json(asdict(report) | {"pending": pending})
+    else:
+        verified = _VERIFIED[report.verified]
+        click.echo(f"{_numbers(report)}; {verified}{waiting(pending)}")
+
+
+def _numbers(done: SyncReport | PeerStatus) -> str:
+    refused = f", {done.refused:,} of those sent kept apart there" if done.refused else ""
+    unread = f", {len(done.waiting):,} not read yet ({done.waiting[0]})" if done.waiting else ""
+    return (
+        f"sent {done.sent:,}, received {done.received:,}, merged {done.merged:,}, "
+        f"quarantined {done.quarantined:,}{refused}{unread}"
+    )
+
+
+def _tell(options: Options, status: PeerStatus) -> None:
+    if options.as_json:
+        click.echo(status.model_dump_json())
+    elif status.error is not None:
+        click.echo(f"Warning: {one_line(status.error)}", err=True)
+    elif status.sent or status.received or status.waiting:
+        click.echo(f"{_numbers(status)}; {_VERIFIED[status.verified]}")
+
+
+def _show_statuses(options: Options, file: str) -> None:
+    statuses = with_memory(options, lambda memory: memory.sync_status(), path=file)
+    if options.as_json:
+        for status in statuses:
+            click.echo(status.model_dump_json())
+        return
+    if not statuses:
+        click.echo("never synced", err=True)
+    for status in statuses:
+        click.echo(f"{status.peer}: {_story(status)}")
+
+
+def _story(status: PeerStatus) -> str:
+    if status.error is not None:
+        since = "never synced" if status.last_success is None else _at(status.last_success)
+        return f"failed {_at(status.last_try)}; last success: {since}; {one_line(status.error)}"
+    return f"{_at(status.last_try)}: {_numbers(status)}; {_VERIFIED[status.verified]}"
+
+
+@cli.command()
+@_file
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
+              help="Where to listen; an address that others can reach needs a token.")  # fmt: skip
+@click.option("--port", default=8420, show_default=True, type=click.IntRange(0, 65_535),
+              help="The port; 0 takes a free one.")  # fmt: skip
+@_token_of_server
+@click.pass_obj
+def serve(options: Options, file: str, host: str, port: int, token: str | None) -> None:
+    """Serve FILE for others to sync with, until stopped.
+
+    A file that is not there is made. TLS is the task of a proxy before it. Nothing is embedded
+    here: what arrives gets its vector when an agent opens the file.
+    """
+    _check(options)
+
+    def work(storage: MemoryStorage) -> None:
+        from chrysalis_memory.servers.http import serve
+
+        def ready(url: str) -> None:
+            click.echo(f"serving {file} on {url}")
+
+        serving = serve(storage, host=host, port=port, token=token, ready=ready)
+        finish(until_stopped(serving))
+
+    with_store(file, work, must_exist=False)
+
+
+@cli.command()
+@options_of("json")
+@_file
+@click.argument("to")
+@click.pass_obj
+def backup(options: Options, file: str, to: str) -> None:
+    """Copy FILE to a new file TO, as of one moment, while others go on writing."""
+    _check(options)
+
+    with_store(file, lambda storage: storage.backup(to))
+    if options.as_json:
+        print_json({"path": to})
+    else:
+        click.echo(f"copied {file} to {to}")
+
+
+@cli.command()
+@options_of("json")
+@_file
+@click.argument("to")
+@click.pass_obj
+def clone(options: Options, file: str, to: str) -> None:
+    """Copy FILE to TO as a replica of its own, and print its id."""
+    _check(options)
+
+    with_store(file, lambda storage: storage.backup(to))
+    # A file that is opened in another place than before takes a new id.
+    replica = with_store(to, lambda storage: storage.replica)
+    if options.as_json:
+        print_json({"replica": replica, "path": to})
+    else:
+        click.echo(replica)
+
+
+@cli.command()
+@options_of("json")
+@_file
+@click.pass_obj
+def quarantine(options: Options, file: str) -> None:
+    """List what FILE keeps apart because its stamps lie in the future.
+
+    Such memories merge by themselves once their stamps are valid.
+    """
+    _check(options)
+
+    def work(storage: MemoryStorage) -> list[dict[str, str]]:
+        from chrysalis_memory import wire
+
+        kept = storage.read(lambda session: session.quarantined(limit=session.quarantined_count()))
+        drift = storage.clock.horizon() - storage.clock.wall_us()
+        return [
+            {
+                "id": one.id,
+                "stamp": wire.moment(one.stamp).isoformat(),
+                "source": one.source,
+                "reason": "its newest stamp lies in the future; it is merged from "
+                f"{_at(wire.moment(one.stamp - drift))} on",
+            }
+            for one in kept
+        ]
+
+    kept = with_store(file, work)
+    if options.as_json:
+        for one in kept:
+            print_json(one)
+    elif not kept:
+        click.echo("nothing is kept apart", err=True)
+    else:
+        from rich import box
+        from rich.table import Table
+
+        from chrysalis_memory.tables import printable
+
+        table = Table(*kept[0], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for one in kept:
+            table.add_row(*(printable(value) for value in one.values()))
+        console().print(table)
+
+
+def _at(moment: Any) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"

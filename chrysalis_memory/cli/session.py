@@ -1,0 +1,108 @@
+"""How commands reach a memory, and what becomes of its errors."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from chrysalis_memory.cli.output import bar, one_line
+from chrysalis_memory.cli.program import Options
+
+if TYPE_CHECKING:
+    from chrysalis_memory import AgentMemory, MemoryStorage
+    from chrysalis_memory.embedding_queue import Progress
+
+T = TypeVar("T")
+
+
+def with_memory(
+    options: Options,
+    work: Callable[[AgentMemory], Awaitable[T]],
+    *,
+    path: str | None = None,
+    progress: Progress | None = None,
+    must_exist: bool = True,
+    **settings: Any,
+) -> T:
+    """Open the memory that is meant, work on it, and close it."""
+    from chrysalis_memory import AgentMemory
+
+    async def session() -> T:
+        memory = AgentMemory(
+            options.agent,
+            path=options.db if path is None else path,
+            embedder=options.embedder,
+            must_exist=must_exist,
+            **settings,
+        )
+        await memory.start(progress=progress)
+        try:
+            return await work(memory)
+        finally:
+            await memory.stop()
+
+    return finish(session())
+
+
+def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: bool = True) -> T:
+    """Open a store without its embedder, work on it, and close it."""
+    from chrysalis_memory import MemoryStorage
+    from chrysalis_memory.database_url import DatabaseURL, named
+    from chrysalis_memory.errors import NotADatabase
+
+    with _refusals_told():
+        is_file = not isinstance(named(path), DatabaseURL)
+        if must_exist and is_file and not Path(path).expanduser().exists():
+            raise NotADatabase(f"there is no memory at {path!r}; learning something makes one")
+        with MemoryStorage(path) as storage:
+            return work(storage)
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run until it ends."""
+    with _refusals_told():
+        return asyncio.run(work)
+
+
+@contextlib.contextmanager
+def _refusals_told() -> Generator[None]:
+    """Make one line and an exit code of what the memory or a file refuses."""
+    from chrysalis_memory import ChrysalisError
+
+    try:
+        yield
+    except (ChrysalisError, OSError) as error:
+        raise click.ClickException(one_line(error)) from error
+
+
+async def until_stopped(work: Coroutine[Any, Any, Any]) -> None:
+    """Run until it ends, or until Ctrl-C or a polite kill says so; that is no failure."""
+    task = asyncio.create_task(work)
+    with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels all the same
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def embed_waiting(memory: AgentMemory) -> int:
+    """Embed what has come from elsewhere, if that is possible now; return how many still wait."""
+    from embedders import EmbedderUnavailable
+
+    try:
+        with bar("embedding") as progress:
+            await memory.embed_pending(progress=progress)
+    except EmbedderUnavailable as error:
+        click.echo(f"Warning: {one_line(error)}", err=True)
+    return (await memory.statistics()).pending
+
+
+def waiting(pending: int) -> str:
+    """Return what to say of memories that still wait for a vector."""
+    return f"; {pending:,} wait for a vector and are found by their words" if pending else ""

@@ -1,0 +1,1 @@
+"""Servers: a memory, offered to others over a network."""
