@@ -192,7 +192,7 @@ async def test_a_push_that_comes_twice_is_written_once(folder: Path) -> None:
     assert [PATH] == [str(path.relative_to(folder)) for path in folder.glob("*/*")]
 
 
-async def test_a_segment_tells_how_far_its_writer_had_come_when_it_offered(folder: Path) -> None:
+async def test_a_segment_tells_how_far_its_replica_had_come_when_it_offered(folder: Path) -> None:
     transport = FolderTransport(folder)
     sender = Sender(NAME, bytes.fromhex(NAME), 1)
     item = Item(MemoryDocument(id="m", content="text").to_bytes(), {})
@@ -262,7 +262,7 @@ def folded(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, empty, swap, bloat, newer, folded])
-async def test_a_segment_that_is_not_whole_holds_up_its_writer_alone_and_is_named(
+async def test_a_segment_that_is_not_whole_holds_up_its_feed_alone_and_is_named(
     folder: Path, ada: Replica, ben: Replica, open_replica: Open, damage: Callable[[Path], None]
 ) -> None:
     cy = open_replica("cy")
