@@ -1,30 +1,19 @@
 """One writing thread per open store: each write is a transaction, run again if it must be."""
 
-import queue
-import threading
 from collections.abc import Callable, Collection
-from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import psycopg
 
-from chrysalis_memory.backends.base import Session
+from chrysalis_memory.backends.jobs import Job, JobThread
 from chrysalis_memory.backends.postgres.failures import may_run_again, translated, was_cut_off
 from chrysalis_memory.backends.postgres.session import PostgresSession
-from chrysalis_memory.errors import StoreClosed
-
-T = TypeVar("T")
 
 ATTEMPTS = 8
 """How often a write is run that PostgreSQL gives up for a deadlock, the first time included."""
 
 
-class _Job(NamedTuple):
-    work: Callable[[Session], Any]
-    future: Future[Any]
-
-
-class Writer:
+class Writer(JobThread):
     """Runs writes in the order in which they come, on a thread of its own.
 
     Each is a transaction of its own: in one shared with others, memories would stay locked for
@@ -36,43 +25,10 @@ class Writer:
     """
 
     def __init__(self, connect: Callable[[], PostgresSession], shown: str) -> None:
+        super().__init__(shown)
         self._connect = connect
-        self._shown = shown
         self._session: PostgresSession | None = None
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._closed = False
-        self.listeners: list[Callable[[], None]] = []
-        self._thread = threading.Thread(
-            target=self._run, name=f"chrysalis-writer {shown}", daemon=True
-        )
-        self._thread.start()
-
-    def submit(self, work: Callable[[Session], T]) -> Future[T]:
-        """Queue a write.
-
-        Raises:
-            StoreClosed: the writer was closed.
-        """
-        job = _Job(work, Future())
-        with self._lock:
-            if self._closed:
-                raise StoreClosed(f"the store {self._shown!r} is closed; open it again")
-            self._jobs.put(job)
-        return job.future
-
-    @property
-    def is_current_thread(self) -> bool:
-        """Whether the caller runs on the writing thread, where waiting for a write cannot end."""
-        return threading.current_thread() is self._thread
-
-    def close(self) -> None:
-        """Finish what was queued and end the thread."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
-        self._thread.join()
+        self.start()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -82,7 +38,7 @@ class Writer:
                 listener()
         self._disconnect()
 
-    def _finish(self, job: _Job) -> None:
+    def _finish(self, job: Job) -> None:
         asked = set[str]()
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -103,7 +59,7 @@ class Writer:
         cut_off = was_cut_off(error) and session is not None and not session.is_committing
         return may_run_again(error) or cut_off
 
-    def _attempt(self, job: _Job, asked: Collection[str]) -> Any:
+    def _attempt(self, job: Job, asked: Collection[str]) -> Any:
         session = self._session
         if session is None or session.direct.connection.closed:
             session = self._session = self._connect()

@@ -1,31 +1,22 @@
 """One writing thread per open store: writes that wait together share one commit."""
 
 import queue
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Iterator
+from typing import Any
 
-from chrysalis_memory.backends.base import Session
+from chrysalis_memory.backends.jobs import Job, JobThread
 from chrysalis_memory.backends.sqlite.connection import translated, translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.session import SQLiteSession
-from chrysalis_memory.errors import StorageError, StoreClosed
-
-T = TypeVar("T")
+from chrysalis_memory.errors import StorageError
 
 GROUP_JOBS_MAX = 512
 GROUP_SECONDS_MAX = 0.05
 """A group is committed after this long, so that a stream of writes cannot delay the first."""
 
 
-class _Job(NamedTuple):
-    work: Callable[[Session], Any]
-    future: Future[Any]
-
-
-class GroupWriter:
+class GroupWriter(JobThread):
     """Runs writes one after another on a thread of its own, and commits them in groups.
 
     Every write after the first has a savepoint: one that fails is rolled back alone. A write's
@@ -39,43 +30,11 @@ class GroupWriter:
     """
 
     def __init__(self, connection: Database, session: SQLiteSession, path: str) -> None:
+        super().__init__(path)
         self._connection = connection
         self._session = session
         self._path = path
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._lock = threading.Lock()
-        self._closed = False
-        self.listeners: list[Callable[[], None]] = []
-        self._thread = threading.Thread(
-            target=self._run, name=f"chrysalis-writer {path}", daemon=True
-        )
-        self._thread.start()
-
-    def submit(self, work: Callable[[Session], T]) -> Future[T]:
-        """Queue a write.
-
-        Raises:
-            StoreClosed: the writer was closed.
-        """
-        job = _Job(work, Future())
-        with self._lock:
-            if self._closed:
-                raise StoreClosed(f"the store {self._path!r} is closed; open it again")
-            self._jobs.put(job)
-        return job.future
-
-    @property
-    def is_current_thread(self) -> bool:
-        """Whether the caller runs on the writing thread, where waiting for a write cannot end."""
-        return threading.current_thread() is self._thread
-
-    def close(self) -> None:
-        """Finish what was queued and end the thread."""
-        with self._lock:
-            if not self._closed:
-                self._closed = True
-                self._jobs.put(None)
-        self._thread.join()
+        self.start()
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
@@ -85,10 +44,10 @@ class GroupWriter:
             if not goes_on:
                 return
 
-    def _commit_group(self, first: _Job) -> bool:
+    def _commit_group(self, first: Job) -> bool:
         """Run ``first`` and all that waits behind it; tell whether to go on afterwards."""
         group = _Group(self._jobs, first)
-        done: list[tuple[_Job, Any]] = []
+        done: list[tuple[Job, Any]] = []
         try:
             with translated_errors(self._path):
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -108,7 +67,7 @@ class GroupWriter:
         self._commit(done)
         return not group.ended
 
-    def _run_one(self, job: _Job, done: list[tuple[_Job, Any]]) -> BaseException | None:
+    def _run_one(self, job: Job, done: list[tuple[Job, Any]]) -> BaseException | None:
         marks = self._session.mark()
         is_first = not done
         try:
@@ -130,7 +89,7 @@ class GroupWriter:
         done.append((job, result))
         return None
 
-    def _commit(self, done: list[tuple[_Job, Any]]) -> None:
+    def _commit(self, done: list[tuple[Job, Any]]) -> None:
         try:
             with translated_errors(self._path):
                 self._session.write_collected()
@@ -147,12 +106,12 @@ class GroupWriter:
 class _Group:
     """The jobs of one commit: the first, and those that wait while it runs."""
 
-    def __init__(self, jobs: "queue.SimpleQueue[_Job | None]", first: _Job) -> None:
+    def __init__(self, jobs: "queue.SimpleQueue[Job | None]", first: Job) -> None:
         self._jobs = jobs
         self._first = first
         self.ended = False
 
-    def jobs(self) -> Iterator[_Job]:
+    def jobs(self) -> Iterator[Job]:
         deadline = time.monotonic() + GROUP_SECONDS_MAX
         yield self._first
         for _ in range(GROUP_JOBS_MAX - 1):
@@ -163,13 +122,13 @@ class _Group:
 
     def fail_waiting(self, error: StorageError) -> None:
         # Those that wait would each wait the whole timeout in turn; they fail with the first.
-        job: _Job | None = self._first
+        job: Job | None = self._first
         while job is not None:
             if job.future.set_running_or_notify_cancel():
                 job.future.set_exception(error)
             job = self._next()
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Job | None:
         try:
             job = self._jobs.get_nowait()
         except queue.Empty:
@@ -178,6 +137,6 @@ class _Group:
         return job
 
 
-def _fail(jobs: list[_Job], error: BaseException) -> None:
+def _fail(jobs: list[Job], error: BaseException) -> None:
     for job in jobs:
         job.future.set_exception(error)

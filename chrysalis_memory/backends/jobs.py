@@ -1,0 +1,72 @@
+"""Writes, one after another, on a thread of their own."""
+
+import queue
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple, TypeVar
+
+from chrysalis_memory.backends.base import Session
+from chrysalis_memory.errors import StoreClosed
+
+T = TypeVar("T")
+
+
+class Job(NamedTuple):
+    """Work that waits, and where its outcome goes."""
+
+    work: Callable[[Session], Any]
+    future: Future[Any]
+
+
+class JobThread(ABC):
+    """A thread that writes; an engine says how it runs its jobs.
+
+    Args:
+        shown: Where the store is, for errors and the thread's name.
+    """
+
+    def __init__(self, shown: str) -> None:
+        self.listeners: list[Callable[[], None]] = []
+        self._shown = shown
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._thread = threading.Thread(
+            target=self._run, name=f"chrysalis-writer {shown}", daemon=True
+        )
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Run the jobs of the queue until there is ``None``; the thread's whole work."""
+
+    def start(self) -> None:
+        """Begin to run jobs."""
+        self._thread.start()
+
+    def submit(self, work: Callable[[Session], T]) -> Future[T]:
+        """Queue a write.
+
+        Raises:
+            StoreClosed: the writer was closed.
+        """
+        job = Job(work, Future())
+        with self._lock:
+            if self._closed:
+                raise StoreClosed(f"the store {self._shown!r} is closed; open it again")
+            self._jobs.put(job)
+        return job.future
+
+    @property
+    def is_current_thread(self) -> bool:
+        """Whether the caller runs on the writing thread, where waiting for a write cannot end."""
+        return threading.current_thread() is self._thread
+
+    def close(self) -> None:
+        """Finish what was queued and end the thread."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._jobs.put(None)
+        self._thread.join()
