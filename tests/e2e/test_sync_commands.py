@@ -98,6 +98,23 @@ def test_files_that_share_a_folder_come_to_hold_the_same(chrysalis: Run, tmp_pat
     assert states(tmp_path / "a.db") == states(tmp_path / "b.db")
 
 
+def test_files_move_up_to_a_postgresql_store_and_down_again(
+    chrysalis: Run, tmp_path: Path, postgres_url: str
+):
+    fill(tmp_path / "a.db", "tea", "milk")
+    up = chrysalis("sync", "a.db", postgres_url)
+    down = chrysalis("sync", "b.db", postgres_url)
+    with MemoryStorage(postgres_url, "fleet") as fleet:
+        fleet.update("tea", lambda memory: memory.set_content("Tea is at five"))
+    both = [chrysalis("sync", name, postgres_url) for name in ("a.db", "b.db")]
+
+    assert up.stdout == "sent 2, received 0, merged 0, quarantined 0; both hold the same\n"
+    assert down.stdout == "sent 0, received 2, merged 2, quarantined 0; both hold the same\n"
+    assert [one.stdout.partition(";")[2] for one in both] == [" both hold the same\n"] * 2
+    assert states(tmp_path / "a.db") == states(tmp_path / "b.db")
+    assert "Tea is at five" in states(tmp_path / "b.db")["tea"]
+
+
 def test_a_peer_that_is_not_there_is_one_line_and_1(chrysalis: Run, tmp_path: Path):
     fill(tmp_path / "a.db", "tea")
     done = chrysalis("sync", "a.db", "http://127.0.0.1:9")
