@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from chrysalis_memory import identity, wire
-from chrysalis_memory.backends.base import Accuracy, Pending, Session, Space, StoredMemory
+from chrysalis_memory.backends.base import Accuracy, Pending, Session, Space
+from chrysalis_memory.backends.rows import StoredMemory
 from chrysalis_memory.collection import MemoryCollection
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.database_url import DatabaseURL

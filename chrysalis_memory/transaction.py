@@ -7,14 +7,8 @@ from typing import Any, NamedTuple, Self, cast
 
 from chrysalis_memory import state as states
 from chrysalis_memory import wire
-from chrysalis_memory.backends.base import (
-    MadeVector,
-    MemoryRow,
-    SavedRow,
-    Session,
-    Space,
-    StoredMemory,
-)
+from chrysalis_memory.backends.base import MadeVector, Session, Space
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
 from chrysalis_memory.codec import digest
 from chrysalis_memory.crdt import counts, orset
 from chrysalis_memory.crdt.clock import HybridLogicalClock

@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from chrysalis_memory import AgentMemory, HybridLogicalClock, MemoryDocument, MemoryStorage
-from chrysalis_memory.backends.base import SavedRow
+from chrysalis_memory.backends.rows import SavedRow
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.state import greatest_stamp
 from chrysalis_memory.transaction import document_of, row_of

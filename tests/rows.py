@@ -4,7 +4,7 @@ from typing import Any
 
 from chrysalis_memory import MemoryDocument
 from chrysalis_memory import state as states
-from chrysalis_memory.backends.base import SavedRow
+from chrysalis_memory.backends.rows import SavedRow
 from chrysalis_memory.transaction import row_of
 
 

@@ -10,57 +10,13 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory.backends.feed import ChangeFeed
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
 from chrysalis_memory.embedding import Vector
-from chrysalis_memory.query import Order, Query, Scalar
+from chrysalis_memory.query import Order, Query
 
 T = TypeVar("T")
 Accuracy = Literal["fast", "balanced", "exact"]
 """How many of the nearest vectors are found among many: more takes longer."""
-
-
-class MemoryRow(NamedTuple):
-    """A memory as a store keeps it: state bytes, and columns derived from them for filters."""
-
-    id: str
-    life: int
-    state: bytes
-    digest: bytes
-    content: str | None
-    """``None`` for a forgotten memory."""
-    namespace: str
-    memory_type: str
-    episode: str | None
-    position: int | None
-    importance: float
-    confidence: float
-    created_at: int
-    updated_at: int
-    expires_at: int | None
-    archived: bool
-    source: str
-    tags: Sequence[str]
-    metadata: Sequence[tuple[str, Scalar]]
-
-
-class StoredMemory(NamedTuple):
-    """What a store holds of one memory."""
-
-    number: int
-    """The row's local number, by which indexes know it; differs between replicas."""
-    id: str
-    state: bytes
-    access: Mapping[str, int]
-    """Access counts by replica."""
-
-
-class SavedRow(NamedTuple):
-    """What a store needs to know of a row that is replaced."""
-
-    number: int
-    life: int
-    content: str | None
-    same: frozenset[str]
-    """The fields of :class:`MemoryRow` that need not be written again."""
 
 
 class Space(NamedTuple):

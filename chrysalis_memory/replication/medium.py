@@ -73,16 +73,16 @@ class Medium(Protocol):
 
 class _Listing(NamedTuple):
     numbers: dict[str, list[int]]
-    """By writer, in order."""
+    """By feed, in order."""
     strange: list[str]
     """Paths that end as segments do and are none."""
 
     def unread(self, read: Mapping[str, int]) -> Iterator[tuple[str, list[int]]]:
-        """Yield each writer with the numbers that were not read."""
-        for writer, numbers in self.numbers.items():
-            beyond = [number for number in numbers if number >= read.get(writer, 1)]
+        """Yield each feed with the numbers that were not read."""
+        for feed, numbers in self.numbers.items():
+            beyond = [number for number in numbers if number >= read.get(feed, 1)]
             if beyond:
-                yield writer, beyond
+                yield feed, beyond
 
 
 class _Reading:
@@ -108,7 +108,7 @@ class _Reading:
                 return False
             self.items += contents.items
             self.size_bytes = size_bytes
-        self.read[segment.writer] = segment.number + 1
+        self.read[segment.feed] = segment.number + 1
         return True
 
     def wait(self, segment: Segment, reason: str) -> None:
@@ -174,7 +174,7 @@ class MediumTransport:
 
     def _page(self, request: Since) -> Page:
         with self._lock:
-            own = segments.writer_of(request.sender)
+            own = segments.feed_of(request.sender)
             cursor = Cursor.unpack(request.cursor) or Cursor(secrets.token_bytes(EPOCH_BYTES), {})
             is_going_on = self._begun is not None and self._begun[0] == request.cursor
             if self._begun is None or not is_going_on:
@@ -203,27 +203,27 @@ class MediumTransport:
             return page
 
     def _list(self, cursor: Cursor) -> _Listing:
-        """List what was not read yet, and the last segment of each writer that was."""
-        writers = sorted(filter(segments.is_writer, self._medium.folders()))
+        """List what was not read yet, and the last segment of each feed that was."""
+        feeds = sorted(filter(segments.is_feed, self._medium.folders()))
 
-        def files(writer: str) -> list[str]:
-            last_read = cursor.read.get(writer, 1) - 1
-            before = Segment(writer, max(last_read - 1, 0)).path
-            return self._medium.files(writer, after=before.partition("/")[2])
+        def files(feed: str) -> list[str]:
+            last_read = cursor.read.get(feed, 1) - 1
+            before = Segment(feed, max(last_read - 1, 0)).path
+            return self._medium.files(feed, after=before.partition("/")[2])
 
         with ThreadPoolExecutor(_LISTS_AT_ONCE) as pool:
-            found = dict(zip(writers, pool.map(files, writers), strict=True))
+            found = dict(zip(feeds, pool.map(files, feeds), strict=True))
         numbers: dict[str, list[int]] = {}
         strange: list[str] = []
-        for writer, names in found.items():
+        for feed, names in found.items():
             known = {name: segments.number_of(name) for name in names}
-            numbers[writer] = sorted(number for number in known.values() if number is not None)
-            strange += [f"{writer}/{name}" for name, number in known.items() if number is None]
+            numbers[feed] = sorted(number for number in known.values() if number is not None)
+            strange += [f"{feed}/{name}" for name, number in known.items() if number is None]
         return _Listing(numbers, sorted(strange))
 
     def _is_behind(self, sender: Sender, cursor: Cursor, listing: _Listing) -> bool:
         """Tell whether a segment of its own, unknown to the replica, tells of more changes."""
-        own = segments.writer_of(sender)
+        own = segments.feed_of(sender)
         for number in dict(listing.unread(cursor.read)).get(own, []):
             segment = Segment(own, number)
             if segment in self._written:
@@ -237,9 +237,9 @@ class MediumTransport:
         return False
 
     def _fill(self, reading: _Reading, listing: _Listing) -> None:
-        for writer, numbers in listing.unread(reading.read):
+        for feed, numbers in listing.unread(reading.read):
             for number in numbers:
-                due = Segment(writer, reading.read.get(writer, 1))
+                due = Segment(feed, reading.read.get(feed, 1))
                 if number != due.number:
                     reading.wait(due, "has not arrived, but later ones have")
                     break
@@ -249,7 +249,7 @@ class MediumTransport:
                 return
 
     def _take(self, reading: _Reading, segment: Segment) -> bool:
-        """Add a segment to a page; tell whether its writer's next one is due."""
+        """Add a segment to a page; tell whether its feed's next one is due."""
         if segment in self._written:
             return reading.add(segment, None)
         try:
@@ -301,7 +301,7 @@ class MediumTransport:
     def _write(self, sender: Sender, items: Sequence[Item]) -> None:
         """Leave a segment under the next free number."""
         while True:
-            segment = Segment(segments.writer_of(sender), self._next)
+            segment = Segment(segments.feed_of(sender), self._next)
             frame = segments.encode(segment, items, sender.changes)
             self._next += 1
             if self._medium.create(segment.path, frame):
@@ -328,11 +328,9 @@ class MediumTransport:
 
 
 def _lost(cursor: Cursor, listing: _Listing) -> set[str]:
-    """Return the writers whose last segment that was read is gone."""
+    """Return the feeds whose last segment that was read is gone."""
     return {
-        writer
-        for writer, due in cursor.read.items()
-        if due - 1 not in listing.numbers.get(writer, ())
+        feed for feed, due in cursor.read.items() if due - 1 not in listing.numbers.get(feed, ())
     }
 
 

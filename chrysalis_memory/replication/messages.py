@@ -24,7 +24,7 @@ FRAME_BYTES_MAX = 16 << 20
 HEADERS_MAX = 5_000
 """The most headers, or ids, in one message."""
 CURSOR_BYTES_MAX = 64 << 10
-"""The longest cursor; that of a medium names every writer it has read."""
+"""The longest cursor; that of a medium names every feed in it."""
 WAITING_MAX = 100
 _WAIT_SECONDS_MAX = 300
 

@@ -65,7 +65,9 @@ class ObjectStoreTransport(MediumTransport):
         parts = urlsplit(url)
         if parts.scheme not in SCHEMES:
             raise InvalidValue(
-                f"{shown(url)} is no object store; give s3://bucket/prefix or file:///folder"
+                f"an object store is s3://bucket/prefix or file:///folder, not {parts.scheme}://"
+                if parts.scheme
+                else f"{shown(url)} is no URL; give s3://bucket/prefix or file:///folder"
             )
         if parts.query or parts.fragment or "@" in parts.netloc:
             raise InvalidValue(
@@ -136,8 +138,7 @@ class ObjectMedium:
         """See :meth:`Medium.create`."""
         with self._reached():
             try:
-                # A put in parts cannot be one that only creates.
-                obstore.put(self._store, path, data, mode="create", use_multipart=False)
+                obstore.put(self._store, path, data, mode="create")
             except AlreadyExistsError:
                 return False
         return True

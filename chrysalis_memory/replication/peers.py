@@ -1,7 +1,6 @@
 """From what a user gives for a peer to the transport that reaches it."""
 
 import asyncio
-import importlib
 import os
 from pathlib import Path
 
@@ -52,10 +51,11 @@ def open_transport(
     given = str(peer)
     scheme = given.partition("://")[0].lower() if "://" in given else ""
     if scheme in ("http", "https"):
-        http = importlib.import_module("chrysalis_memory.replication.http")
-        return http.HttpTransport(given, token=token, timeout_seconds=timeout_seconds)
+        from chrysalis_memory.replication.http import HttpTransport
+
+        return HttpTransport(given, token=token, timeout_seconds=timeout_seconds)
     if token is not None:
-        raise InvalidValue(f"a token is for http:// and https:// peers, not for {shown(given)}")
+        raise InvalidValue("a token is for peers at http:// or https://; leave it out for others")
     if scheme in ("s3", "file"):
         from chrysalis_memory.replication.objects import ObjectStoreTransport
 
@@ -63,7 +63,8 @@ def open_transport(
     if scheme in ("postgresql", "postgres"):
         return OpenedTransport(MemoryStorage(given))
     if scheme:
-        raise InvalidValue(f"{shown(given)} is no peer; give {FORMS}")
+        # Not the whole: there may be a password in it.
+        raise InvalidValue(f"what begins with {scheme}:// is no peer; give {FORMS}")
     return _at_path(given)
 
 

@@ -95,6 +95,18 @@ def test_both_replicas_of_the_quickstart_answer_alike(quickstart: Any):
     ]
 
 
+def test_the_replicas_are_the_same_after_one_sync_and_draw_who_knew_what_when():
+    notebook = executed(ROOT / "notebooks" / "02_replicas.ipynb")
+    merged = output(notebook, "sync")
+
+    assert "received 3, sent 2, afterwards the same" in merged
+    assert all(part in merged for part in ("The outer buoy is red", "checked", "boat", "shore"))
+    assert "nothing new: 2 messages" in output(notebook, "again")
+    assert "the pump: None None" in output(notebook, "again")
+    (picture,) = [cell for cell in notebook.cells if cell.id == "picture"]
+    assert any("image/png" in item.get("data", {}) for item in picture.outputs)
+
+
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
 def test_a_notebook_is_kept_with_small_outputs_and_without_errors(path: Path):
     notebook: Any = nbformat.read(path, as_version=4)

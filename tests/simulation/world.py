@@ -172,7 +172,9 @@ class World:
             self.syncs.remove(sync)
         if self.renewals() and not self.was_restored_in_place:
             raise Mismatch(f"{sync.node.name} or {sync.peer.name} took a new name without a reason")
-        if sync.report.repaired and not self.was_restored_in_place:
+        # A peer that is restored while it answers gives an older state than it has just shown.
+        is_due = self.was_restored_in_place or sync.incarnations != sync.begun
+        if sync.report.repaired and not is_due:
             raise Mismatch(
                 f"{sync.node.name} -> {sync.peer.name} had to repair {sync.report.repaired} "
                 "buckets: a cursor has passed something that was not merged"

@@ -7,10 +7,11 @@ slower. Whatever searches within the write has it written first.
 from collections.abc import Mapping, Sequence
 
 from chrysalis_memory import codec
-from chrysalis_memory.backends.base import MadeVector, MemoryRow, SavedRow
+from chrysalis_memory.backends.base import MadeVector
 from chrysalis_memory.backends.postgres.database import Statement
 from chrysalis_memory.backends.postgres.filters import parts
 from chrysalis_memory.backends.postgres.locks import Held, Locks
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow
 
 _COLUMNS = {
     "life": "bigint", "state": "bytea", "digest": "bytea", "content": "text", "namespace": "text",

@@ -9,8 +9,8 @@ waits for none that only places them.
 
 from collections.abc import Iterable, Mapping
 
-from chrysalis_memory.backends.base import StoredMemory
 from chrysalis_memory.backends.postgres.database import Connected, Statement
+from chrysalis_memory.backends.rows import StoredMemory
 from chrysalis_memory.changes import bucket_of
 from chrysalis_memory.errors import StorageError
 

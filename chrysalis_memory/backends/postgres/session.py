@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
-from chrysalis_memory.backends.base import Priors, StoredMemory
+from chrysalis_memory.backends.base import Priors
 from chrysalis_memory.backends.postgres.changes import ChangeLog, change_statements
 from chrysalis_memory.backends.postgres.collected import row_statements
 from chrysalis_memory.backends.postgres.database import Database, Row, Statement
@@ -19,6 +19,7 @@ from chrysalis_memory.backends.postgres.words import (
     changed_texts,
     locking,
 )
+from chrysalis_memory.backends.rows import StoredMemory
 from chrysalis_memory.changes import bucket_of
 from chrysalis_memory.query import Order, Query
 

@@ -5,14 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from chrysalis_memory.backends.base import (
-    MadeVector,
-    MemoryRow,
-    Priors,
-    SavedRow,
-    StoredMemory,
-    WeightedTerm,
-)
+from chrysalis_memory.backends.base import MadeVector, Priors, WeightedTerm
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.collected import Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array

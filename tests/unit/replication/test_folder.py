@@ -10,7 +10,7 @@ import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
 from chrysalis_memory.errors import InvalidFrame, PeerUnavailable
-from chrysalis_memory.replication import frames
+from chrysalis_memory.replication import frames, segments
 from chrysalis_memory.replication.folder import FolderMedium, FolderTransport
 from chrysalis_memory.replication.medium import MediumTransport
 from chrysalis_memory.replication.messages import (
@@ -25,6 +25,7 @@ from chrysalis_memory.replication.messages import (
 from chrysalis_memory.replication.protocol import PAGE, Report
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.replicator import sync
+from chrysalis_memory.replication.segments import Segment
 from chrysalis_memory.replication.transport import exchange
 
 Open = Callable[..., Replica]
@@ -116,6 +117,21 @@ async def test_uses_counted_since_are_written_though_the_memory_is_the_same(
     assert 2 == memory.get_access_count()
 
 
+async def test_uses_that_two_others_wrote_apart_are_not_written_together_again(
+    folder: Path, tmp_path: Path, ada: Replica, ben: Replica, open_replica: Open
+) -> None:
+    put(ada, "m")
+    await meet(folder, ada, ben)
+    ada.storage.record_access({"m": 2})
+    ben.storage.record_access({"m": 3})
+    await meet(folder, ada)
+    last = segments_of(folder, ada)[-1].rename(tmp_path / "on-its-way")
+    await meet(folder, ben)
+    last.rename(segments_of(folder, ada)[-1].with_name("00000002.chrysalis"))
+    report = await meet(folder, open_replica("cy"))
+    assert (3, 0) == (report.received, report.sent)
+
+
 async def test_a_first_sync_of_many_memories_writes_a_segment_for_every_thousand(
     folder: Path, ada: Replica, ben: Replica
 ) -> None:
@@ -124,6 +140,14 @@ async def test_a_first_sync_of_many_memories_writes_a_segment_for_every_thousand
     assert 3 == len(segments_of(folder, ada))
     report = await meet(folder, ben)
     assert 3 * PAGE == report.merged
+
+
+async def test_a_long_pull_tells_how_much_is_left(folder: Path, ada: Replica, ben: Replica) -> None:
+    put(ada, *(f"m{i}" for i in range(3 * PAGE)))
+    await meet(folder, ada)
+    left: list[int] = []
+    await sync(ben, FolderTransport(folder), progress=lambda report: left.append(report.behind))
+    assert [2 * PAGE, PAGE, 0] == left[:3]
 
 
 async def test_many_small_segments_are_read_in_one_page(
@@ -141,10 +165,10 @@ async def test_many_small_segments_are_read_in_one_page(
 async def test_large_memories_are_shared_out_over_segments_and_pages(
     folder: Path, ada: Replica, ben: Replica
 ) -> None:
-    for turn in range(10):
+    for turn in range(20):  # more than a frame holds
         put(ada, f"large{turn}", text="x" * 1_000_000)
     await meet(folder, ada)
-    assert 2 < len(segments_of(folder, ada)) < 5
+    assert 5 == len(segments_of(folder, ada))
     assert all(path.stat().st_size < 5 << 20 for path in segments_of(folder, ada))
     await meet(folder, ben)
     assert ids(ada) == ids(ben)
@@ -166,6 +190,17 @@ async def test_a_push_that_comes_twice_is_written_once(folder: Path) -> None:
     for _ in range(2):
         await exchange(transport, Push(NAME, [item]))
     assert [PATH] == [str(path.relative_to(folder)) for path in folder.glob("*/*")]
+
+
+async def test_a_segment_tells_how_far_its_replica_had_come_when_it_offered(folder: Path) -> None:
+    transport = FolderTransport(folder)
+    sender = Sender(NAME, bytes.fromhex(NAME), 1)
+    item = Item(MemoryDocument(id="m", content="text").to_bytes(), {})
+    await exchange(transport, Since(sender, b"", PAGE))
+    await exchange(transport, Offer(sender._replace(changes=5), []))
+    await exchange(transport, Push(NAME, [item]))
+    frame = (folder / PATH).read_bytes()
+    assert 5 == segments.decode(Segment(f"{NAME}-{NAME}", 1), frame).changes
 
 
 async def test_two_processes_that_sync_one_memory_leave_each_other_their_numbers(
@@ -227,7 +262,7 @@ def folded(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [cut, flip, empty, swap, bloat, newer, folded])
-async def test_a_segment_that_is_not_whole_holds_up_its_writer_alone_and_is_named(
+async def test_a_segment_that_is_not_whole_holds_up_its_feed_alone_and_is_named(
     folder: Path, ada: Replica, ben: Replica, open_replica: Open, damage: Callable[[Path], None]
 ) -> None:
     cy = open_replica("cy")
@@ -342,6 +377,22 @@ async def test_what_a_lost_replica_had_written_is_written_by_those_who_read_it(
     assert name == ben.storage.replica
     await meet(folder, cy := open_replica("cy"))
     assert {"a"} == ids(cy)
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["kept", "new"])
+async def test_of_a_folder_that_lost_something_only_that_is_written_again(
+    folder: Path, ada: Replica, ben: Replica, is_kept: bool
+) -> None:
+    put(ada, "a")
+    put(ben, "b")
+    transport = FolderTransport(folder)
+    await sync(ada, transport)
+    await meet(folder, ben)
+    await sync(ada, transport)
+    shutil.rmtree(segments_of(folder, ben)[0].parent)
+    report = await sync(ada, transport if is_kept else FolderTransport(folder))
+    assert 1 == report.sent
+    assert 2 == len(segments_of(folder, ada))
 
 
 async def test_numbers_are_never_used_twice_by_a_replica_whose_segments_are_gone(
@@ -503,6 +554,9 @@ async def test_a_folder_answers_no_question_about_sums(folder: Path) -> None:
 
 async def test_an_offer_by_one_who_has_not_asked_is_refused(folder: Path) -> None:
     transport = FolderTransport(folder)
+    with pytest.raises(InvalidFrame, match="asked first"):
+        await exchange(transport, Offer(Sender(NAME, bytes(8), 1), []))
+    await exchange(transport, Since(Sender(NAME[::-1], bytes(8), 1), b"", PAGE))
     with pytest.raises(InvalidFrame, match="asked first"):
         await exchange(transport, Offer(Sender(NAME, bytes(8), 1), []))
     with pytest.raises(InvalidFrame, match="not offered"):

@@ -20,7 +20,7 @@ from chrysalis_memory.replication.objects import ObjectMedium, ObjectStoreTransp
 from chrysalis_memory.replication.segments import Segment
 from chrysalis_memory.replication.transport import exchange
 
-WRITER = "0123456789abcdef-0123456789abcdef"
+FEED = "0123456789abcdef-0123456789abcdef"
 SENDER = Sender("fedcba9876543210", bytes(8), 0)
 ITEM = Item(MemoryDocument(id="m", content="text").to_bytes(), {})
 
@@ -31,27 +31,27 @@ def medium() -> ObjectMedium:
 
 
 def test_an_object_is_created_once_and_never_overwritten(medium: ObjectMedium) -> None:
-    path = Segment(WRITER, 1).path
+    path = Segment(FEED, 1).path
     assert [True, False] == [medium.create(path, data) for data in (b"first", b"second")]
     assert b"first" == medium.read(path)
 
 
 def test_an_object_larger_than_a_part_is_created_once_too(medium: ObjectMedium) -> None:
-    path = Segment(WRITER, 1).path
+    path = Segment(FEED, 1).path
     large = bytes(12 << 20)
     assert [True, False] == [medium.create(path, large) for _ in range(2)]
 
 
 def test_only_what_was_not_read_yet_is_listed(medium: ObjectMedium) -> None:
     for number in range(1, 6):
-        medium.create(Segment(WRITER, number).path, b"")
-    assert [WRITER] == medium.folders()
-    names = medium.files(WRITER, after="00000003.chrysalis")
+        medium.create(Segment(FEED, number).path, b"")
+    assert [FEED] == medium.folders()
+    names = medium.files(FEED, after="00000003.chrysalis")
     assert ["00000004.chrysalis", "00000005.chrysalis"] == sorted(names)
 
 
 def test_an_object_that_is_not_there_is_none(medium: ObjectMedium) -> None:
-    assert None is medium.read(Segment(WRITER, 1).path)
+    assert None is medium.read(Segment(FEED, 1).path)
 
 
 def test_an_object_longer_than_a_frame_is_not_fetched() -> None:
@@ -73,8 +73,8 @@ async def test_a_put_whose_answer_was_lost_does_not_leave_a_segment_twice() -> N
     transport = MediumTransport(medium)
     await exchange(transport, Since(SENDER, b"", 10))
     await exchange(transport, Push(SENDER.replica, [ITEM]))
-    (writer,) = medium.folders()
-    assert ["00000001.chrysalis"] == medium.files(writer, after="")
+    (feed,) = medium.folders()
+    assert ["00000001.chrysalis"] == medium.files(feed, after="")
 
 
 @pytest.mark.parametrize("url", ["http://host/bucket", "bucket/prefix", "s4://bucket", ""])

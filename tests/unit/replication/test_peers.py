@@ -7,6 +7,7 @@ import pytest
 from chrysalis_memory import MemoryDocument, MemoryStorage
 from chrysalis_memory.errors import InvalidValue, NotADatabase, StoreClosed
 from chrysalis_memory.replication.folder import FolderTransport
+from chrysalis_memory.replication.http import HttpTransport
 from chrysalis_memory.replication.objects import ObjectStoreTransport
 from chrysalis_memory.replication.peers import OpenedTransport, open_transport
 from chrysalis_memory.replication.replica import Replica
@@ -80,12 +81,21 @@ def test_a_file_url_is_a_folder_used_as_an_object_store(tmp_path: Path) -> None:
     assert isinstance(transport, ObjectStoreTransport)
 
 
+@pytest.mark.parametrize("given", ["http://localhost:8420", "HTTPS://memory.example"])
+async def test_a_web_address_is_a_served_memory(given: str) -> None:
+    transport = open_transport(given, token="a-token-that-is-long-enough")
+    assert isinstance(transport, HttpTransport)
+    await transport.close()
+
+
 @pytest.mark.parametrize(
-    "given", ["", "folder:", "nothing-there", "ftp://host/memory.db", "memory://x", "mailto:ada"]
+    "given",
+    ["", "folder:", "nothing-there", "ftp://ada:pw@host/memory.db", "memory://x", "mailto:ada"],
 )
 def test_what_is_no_peer_is_refused_with_what_one_looks_like(at_home: Path, given: str) -> None:
-    with pytest.raises(InvalidValue, match=r"is no peer; give another memory file"):
+    with pytest.raises(InvalidValue, match=r"is no peer; give another memory file") as refused:
         open_transport(given)
+    assert "pw" not in str(refused.value)
 
 
 @pytest.mark.parametrize("given", ["other.db", "folder:shared", "s3://bucket"])
