@@ -3,8 +3,9 @@
 import logging
 import secrets
 import shutil
+import threading
 from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ class Surroundings:
         self._made += 1
         return f"{self._request.getfixturevalue('s3_bucket')}/fleet{self._made}"
 
+    def leave(self, opened: ExitStack) -> None:
+        """Close something that takes its time, while the test goes on; it is closed at its end."""
+        closing = threading.Thread(target=opened.close)
+        closing.start()
+        self._request.addfinalizer(closing.join)
+
 
 def in_memory(_: Surroundings) -> Way:
     medium = ObjectMedium(MemoryStore(), name="memory")
@@ -78,13 +85,16 @@ def in_objects(url: str) -> Way:
     return through(lambda _: ObjectStoreTransport(url))
 
 
-def over_http(_: Surroundings) -> Way:
+def over_http(around: Surroundings) -> Way:
     @asynccontextmanager
     async def way(peer: Replica) -> AsyncGenerator[Transport, None]:
-        with served(peer) as url:
-            transport = HttpTransport(url)
+        server = ExitStack()
+        transport = HttpTransport(server.enter_context(served(peer)))
+        try:
             yield transport
+        finally:
             await transport.close()
+            around.leave(server)
 
     return way
 
