@@ -20,6 +20,7 @@ import apsw
 import numpy as np
 
 from chrysalis_memory import AgentMemory, Embedding, MemoryDocument, MemoryStorage
+from chrysalis_memory.changes import bucket_of
 from chrysalis_memory.deliveries import Deliveries
 
 
@@ -95,7 +96,7 @@ def in_a_full_store(folder: Path, size: int, rounds: int) -> None:
 
     The bare side is a copy of the file, with the same tables and indexes, and writes the very rows
     that ours wrote: memory, tag, words with their totals, full-text index, vector and its block of
-    codes.
+    codes, and the sum of digests.
     """
     chance = np.random.default_rng(5)
 
@@ -159,6 +160,8 @@ def copy_rows(source: apsw.Connection, bare: apsw.Connection, memory_id: str, st
         "SELECT present, codes, change, chunk FROM vector_code_1 WHERE chunk = ?", (number >> 8,)
     ).get
     totals = source.execute("SELECT * FROM word_statistics").get
+    bucket = bucket_of(memory_id)
+    (digests,) = source.execute("SELECT * FROM digest_sum WHERE bucket = ?", (bucket,)).fetchall()
     old = bare.execute("SELECT tokens FROM memory_word WHERE memory = ?", (number,)).get
 
     def write() -> None:
@@ -181,6 +184,7 @@ def copy_rows(source: apsw.Connection, bare: apsw.Connection, memory_id: str, st
         bare.execute(
             "UPDATE vector_code_1 SET present = ?, codes = ?, change = ? WHERE chunk = ?", codes
         )
+        insert(bare, "digest_sum", digests, replace=True)
         bare.execute("COMMIT")
 
     return timed(write)

@@ -21,14 +21,7 @@ from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
 from chrysalis_memory.transaction import Transaction, document_of
 
-__all__ = [
-    "Accuracy",
-    "MemoryStorage",
-    "Pending",
-    "Session",
-    "Space",
-    "StoreStatistics",
-]
+__all__ = ["Accuracy", "MemoryStorage", "Pending", "Session", "Space", "StoreStatistics"]
 
 T = TypeVar("T")
 
@@ -378,6 +371,12 @@ class MemoryStorage:
             StorageError: there is a file already, or it cannot be written; then there is none.
         """
         self._backend.backup(Path(path).expanduser())
+
+    def clone(self, path: str | Path) -> str:
+        """Write a copy, as :meth:`backup`, that is a replica already; return its replica id."""
+        self.backup(path)
+        with MemoryStorage(path, self.instance) as copy:  # found in a new place, it takes new names
+            return copy.replica
 
     # Closing
 

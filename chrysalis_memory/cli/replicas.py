@@ -197,9 +197,7 @@ def clone(options: Options, file: str, to: str) -> None:
     """Copy FILE to TO as a replica of its own, and print its id."""
     _check(options)
 
-    with_store(file, lambda storage: storage.backup(to))
-    # A file that is opened in another place than before takes a new id.
-    replica = with_store(to, lambda storage: storage.replica)
+    replica = with_store(file, lambda storage: storage.clone(to))
     if options.as_json:
         print_json({"replica": replica, "path": to})
     else:

@@ -293,6 +293,16 @@ def test_a_copied_file_is_a_replica_of_its_own(
     assert 5 == ben.storage.get("m").get_access_count()  # type: ignore[union-attr]
 
 
+def test_a_clone_holds_the_same_under_a_name_of_its_own(
+    open_replica: Open, ada: Replica, tmp_path: Path
+) -> None:
+    put(ada, "m")
+    name = ada.storage.clone(tmp_path / "clone.db")
+    clone = open_replica("clone")
+    assert the_same(ada, clone)
+    assert name == clone.storage.replica != ada.storage.replica
+
+
 def test_a_file_that_is_opened_again_where_it_was_keeps_its_identity(open_replica: Open) -> None:
     first = open_replica("ada")
     replica = first.storage.replica
