@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from chrysalis_memory.document import MemoryDocument
     from chrysalis_memory.embedding import Embedding
     from chrysalis_memory.errors import ChrysalisError
+    from chrysalis_memory.learner import LearnReport
     from chrysalis_memory.learning import NewMemory
     from chrysalis_memory.query import Filter
     from chrysalis_memory.recall import Explanation, Recollection, Weights
@@ -40,6 +41,7 @@ __all__ = [
     "GSet",
     "HybridLogicalClock",
     "LWWRegister",
+    "LearnReport",
     "MemoryCollection",
     "MemoryDocument",
     "MemoryRecord",
@@ -72,6 +74,7 @@ _MODULES = {
     "chrysalis_memory.document": ("MemoryDocument",),
     "chrysalis_memory.embedding": ("Embedding",),
     "chrysalis_memory.errors": ("ChrysalisError",),
+    "chrysalis_memory.learner": ("LearnReport",),
     "chrysalis_memory.learning": ("NewMemory",),
     "chrysalis_memory.query": ("Filter",),
     "chrysalis_memory.recall": (

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
@@ -140,8 +140,16 @@ class MemoryChange(_Options):
         _add_all(memory, self.add_tags, self.related, self.parents, self.evidence)
 
 
-def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None) -> str:
-    """Store something new, or join it with the same text learned before; return its id.
+class Learned(NamedTuple):
+    """What became of something that was learned."""
+
+    id: str
+    is_new: bool
+    """Whether nothing was known under the id, or it had been forgotten."""
+
+
+def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None) -> Learned:
+    """Store something new, or join it with the same text learned before.
 
     Joining adds tags, links and evidence, raises importance and confidence, writes metadata, and
     brings an archived or expired memory back; it never rewrites the text. A forgotten memory is
@@ -149,7 +157,8 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
     """
     memory_id = _free_id(transaction, new)
     known = transaction.load(memory_id)
-    if known is None or known.is_forgotten:
+    is_new = known is None or known.is_forgotten
+    if known is None or is_new:
         memory = transaction.new_document(memory_id, new.content, new.memory_type)
         if known is not None:
             memory = memory.revived(known.state.life)
@@ -158,13 +167,13 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
         memory = known
         _join(memory, new, now=transaction.now())
     transaction.put(memory, embedding)
-    return memory_id
+    return Learned(memory_id, is_new)
 
 
 def learn_many(
     transaction: Transaction, batch: Sequence[NewMemory], embeddings: Sequence[Embedding | None]
-) -> list[str]:
-    """Do as :func:`learn` for each of a batch; return their ids."""
+) -> list[Learned]:
+    """Do as :func:`learn` for each of a batch, in order."""
     transaction.prefetch(new.id or new.derived_id() for new in batch if not new.unique)
     pairs = zip(batch, embeddings, strict=True)
     return [learn(transaction, new, embedding) for new, embedding in pairs]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, cast
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, cast, get_args
 
 from pydantic import (
     AwareDatetime,
@@ -24,6 +24,21 @@ Order = Literal["created", "recent", "importance"]
 """Oldest first, newest first, or most important first; ties by id."""
 
 Kind = Literal["number", "string", "boolean", "json"]
+
+
+def check_page(order: object, limit: object, offset: object) -> None:
+    """Check how a list is asked for.
+
+    Raises:
+        InvalidValue: an order that is unknown, a limit below 1, a negative offset.
+    """
+    if order not in get_args(Order):
+        names = ", ".join(map(repr, get_args(Order)))
+        raise InvalidValue(f"order is one of {names}; got {shown(order)}")
+    if limit is not None:
+        wire.check_limit(limit, what="limit")
+    if type(offset) is not int or offset < 0:
+        raise InvalidValue(f"offset must be an integer of 0 or more, got {shown(offset)}")
 
 
 class Scalar(NamedTuple):

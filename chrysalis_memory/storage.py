@@ -16,12 +16,14 @@ from chrysalis_memory.embedding import Embedding, VectorStorage
 from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.identity import Identity
 from chrysalis_memory.opening import Synchronous, open_backend
-from chrysalis_memory.query import Filter, Order, Query
+from chrysalis_memory.query import Filter, Order, Query, check_page
 from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
 from chrysalis_memory.transaction import Transaction, document_of
 
-__all__ = ["Accuracy", "MemoryStorage", "Pending", "Session", "Space", "StoreStatistics"]
+__all__ = [
+    "Accuracy", "MemoryStorage", "Pending", "Session", "Space", "StoreStatistics", "StoredMemory",
+]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -201,7 +203,12 @@ class MemoryStorage:
         return [document_of(stored, self.instance, self.clock) for stored in rows]
 
     def find(
-        self, wanted: Filter = _ANY, *, order: Order = "created", limit: int | None = None
+        self,
+        wanted: Filter = _ANY,
+        *,
+        order: Order = "created",
+        limit: int | None = None,
+        offset: int = 0,
     ) -> list[MemoryDocument]:
         """Return the memories that match.
 
@@ -209,14 +216,14 @@ class MemoryStorage:
             wanted: The conditions; by default everything neither archived nor expired.
             order: ``"created"`` oldest first, ``"recent"`` newest first, ``"importance"``.
             limit: At most so many; 1 or more.
+            offset: How many to pass over before the first.
 
         Raises:
-            InvalidValue: a limit below 1.
+            InvalidValue: a limit below 1, a negative offset, an order that is unknown.
         """
-        if limit is not None:
-            wire.check_limit(limit, what="limit")
+        check_page(order, limit, offset)
         query = self.query(wanted)
-        rows = self.read(lambda session: session.select(query, order, limit))
+        rows = self.read(lambda session: session.select(query, order, limit, offset))
         return [document_of(stored, self.instance, self.clock) for stored in rows]
 
     def query(self, wanted: Filter) -> Query:
@@ -228,11 +235,7 @@ class MemoryStorage:
         return self.find()
 
     def recent(self, limit: int = 10) -> list[MemoryDocument]:
-        """Return the newest memories, newest first.
-
-        Raises:
-            InvalidValue: a limit below 1.
-        """
+        """Return the newest memories, newest first."""
         return self.find(order="recent", limit=limit)
 
     def query_by_type(self, memory_type: str) -> list[MemoryDocument]:

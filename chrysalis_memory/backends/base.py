@@ -122,7 +122,9 @@ class Session(ChangeFeed, Protocol):
         """Return memories by local number, in that order; unknown numbers are left out."""
         ...
 
-    def select(self, query: Query, order: Order, limit: int | None) -> list[StoredMemory]:
+    def select(
+        self, query: Query, order: Order, limit: int | None, offset: int = 0
+    ) -> list[StoredMemory]:
         """Return the memories that match, in order; forgotten ones never match."""
         ...
 

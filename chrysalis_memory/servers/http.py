@@ -38,6 +38,7 @@ try:
     from starlette.applications import Starlette
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
+    from starlette.types import Receive, Scope, Send
 except ImportError as error:
     raise ReplicationError(
         f"serving over HTTP needs the module {error.name!r}, which is not installed: "
@@ -49,6 +50,8 @@ WAIT_SECONDS_MAX = 25.0
 """How long a request waits for a change at most; common proxies give up after 30 seconds."""
 _BODY_SECONDS_MAX = 300.0
 _GRACE_SECONDS = 5
+_UNREAD_BYTES_MAX = 2 * FRAME_BYTES_MAX
+_UNREAD_SECONDS_MAX = 5.0
 _READERS = 8
 _LOOPBACK_NAMES = ("localhost",)
 
@@ -56,7 +59,7 @@ logger = logging.getLogger("chrysalis_memory")
 
 
 class _Refused(Exception):
-    """A request is not answered, and its body not read to the end."""
+    """A request is not answered, and its body not read to its end."""
 
     def __init__(self, status: int, kind: str, message: str) -> None:
         super().__init__(message)
@@ -129,7 +132,7 @@ class SyncRoute:
             body = await _body(request)
             return Response(await self._answer(body, writes=writes), media_type=CONTENT_TYPE)
         except _Refused as refused:
-            return _error(refused.status, refused.kind, str(refused), unread=True)
+            return _Refusal(refused)
         except StoreBusy as error:
             logger.warning("a request was sent away: %s", error)
             return _unavailable(error, "the memory is being written; sync again")
@@ -331,8 +334,35 @@ def _unavailable(error: StorageError, message: str) -> Response:
     return _error(HTTPStatus.SERVICE_UNAVAILABLE, type(error).__name__, message)
 
 
-def _error(status: int, kind: str, message: str, *, unread: bool = False) -> Response:
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
-    if unread:
-        headers["Connection"] = "close"  # otherwise the rest of the body would be read after all
-    return JSONResponse({"error": kind, "message": message}, status, headers)
+def _error(status: int, kind: str, message: str) -> Response:
+    return JSONResponse({"error": kind, "message": message}, status)
+
+
+class _Refusal(JSONResponse):
+    """Answers a request whose body has not been read to its end, and closes the connection.
+
+    Closing while data of the other side is still arriving resets the connection, and then the
+    other side may lose the answer. So some more is read and dropped first.
+    """
+
+    def __init__(self, refused: _Refused) -> None:
+        headers = {"Connection": "close"}
+        if refused.status == HTTPStatus.UNAUTHORIZED:
+            headers["WWW-Authenticate"] = "Bearer"
+        content = {"error": refused.kind, "message": str(refused)}
+        super().__init__(content, refused.status, headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the answer, drop what still arrives within limits, then end."""
+        start = {"type": "http.response.start", "status": self.status_code}
+        await send(start | {"headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        dropped = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_UNREAD_SECONDS_MAX):
+                while dropped < _UNREAD_BYTES_MAX:
+                    message = await receive()
+                    dropped += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        break
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

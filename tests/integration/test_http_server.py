@@ -193,6 +193,18 @@ def test_a_body_that_is_announced_as_too_large_is_not_read_at_all(url: str):
     assert b"connection: close" in answer.lower()
 
 
+def test_who_is_refused_while_still_sending_gets_the_answer(url: str):
+    body = bytes(FRAME_BYTES_MAX + 1)
+    with connected(url) as peer:
+        peer.sendall(head(url, f"Content-Length: {len(body)}"))
+        select.select([peer], [], [], 20)  # the answer is there, and nothing of the body sent
+        peer.sendall(body)
+        answer = b"".join(iter(lambda: peer.recv(65_536), b""))
+
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert b"at most 16,777,216 bytes" in answer
+
+
 def test_a_frame_whose_sender_goes_away_changes_nothing(url: str, store: MemoryStorage):
     before = contents(store)
     with connected(url) as peer:

@@ -268,7 +268,7 @@ class Node:
     def learn(self, new: NewMemory) -> str:
         """Learn something; what that writes follows from what must be known."""
         given = len(self.clock.given)
-        memory_id = self.storage.submit(lambda t: learn(t, new, None)).result()
+        memory_id = self.storage.submit(lambda t: learn(t, new, None)).result().id
         stamps = self.clock.given[given:]
         if memory_id != self._id_of(new):
             raise Mismatch(f"{new.content!r} was learned as {memory_id}, not {self._id_of(new)}")

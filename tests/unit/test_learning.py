@@ -18,7 +18,7 @@ FUTURE = datetime.now(UTC) + timedelta(days=1000)
 
 def learn(storage: MemoryStorage, content: str, **fields: Any) -> str:
     new = NewMemory.of(content=content, **fields)
-    return storage.submit(lambda transaction: learning.learn(transaction, new, None)).result()
+    return storage.submit(lambda transaction: learning.learn(transaction, new, None)).result().id
 
 
 def change(storage: MemoryStorage, memory_id: str, **changes: Any) -> MemoryDocument:

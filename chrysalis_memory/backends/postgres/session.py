@@ -136,12 +136,15 @@ class PostgresSession(WordIndex, TokenVectors, Episodes, ChangeLog, Peers):
         found = {row[0]: _stored(row) for row in rows}
         return [found[number] for number in numbers if number in found]
 
-    def select(self, query: Query, order: Order, limit: int | None) -> list[StoredMemory]:
+    def select(
+        self, query: Query, order: Order, limit: int | None, offset: int = 0
+    ) -> list[StoredMemory]:
         """See :meth:`Session.select`."""
         where = Where(query)
         rows = self.database.rows(
-            f"SELECT {_STORED} FROM memory m WHERE {where.sql} ORDER BY {_ORDERS[order]} LIMIT %s",
-            (*where.parameters, limit),
+            f"SELECT {_STORED} FROM memory m WHERE {where.sql} "
+            f"ORDER BY {_ORDERS[order]} LIMIT %s OFFSET %s",
+            (*where.parameters, limit, offset),
         )
         return [_stored(row) for row in rows]
 

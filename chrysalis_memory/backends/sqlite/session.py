@@ -128,13 +128,15 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
         found = {stored.number: stored for stored in self._with_access(rows.fetchall())}
         return [found[number] for number in numbers if number in found]
 
-    def select(self, query: Query, order: Order, limit: int | None) -> list[StoredMemory]:
+    def select(
+        self, query: Query, order: Order, limit: int | None, offset: int = 0
+    ) -> list[StoredMemory]:
         """See :meth:`Session.select`."""
         where = Where(query)
         rows = self.connection.execute(
             f"SELECT m.number, m.id, m.state FROM memory m WHERE {where.sql} "
-            f"ORDER BY {_ORDERS[order]} LIMIT ?",
-            (*where.parameters, -1 if limit is None else limit),
+            f"ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?",
+            (*where.parameters, -1 if limit is None else limit, offset),
         )
         return self._with_access(rows.fetchall())
 

@@ -1,0 +1,47 @@
+"""Embedding and indexing what is stored."""
+
+from chrysalis_memory import hygiene
+from chrysalis_memory.agent.started import Started
+from chrysalis_memory.embedding_queue import Progress
+from chrysalis_memory.hygiene import Duplicates
+from chrysalis_memory.running import choose
+from embedders.base import Embedder
+
+
+class Indexing(Started):
+    """Keeps the indexes of memories."""
+
+    async def embed_pending(self, *, progress: Progress | None = None) -> int:
+        """Embed now what waits for a vector; return how many were embedded.
+
+        Raises:
+            EmbedderError: the embedder failed; what was embedded until then is kept.
+        """
+        queue = self._open.queue
+        return await queue.work_off(await queue.space(), progress)
+
+    async def reindex(
+        self, embedder: Embedder | str | None = None, *, progress: Progress | None = None
+    ) -> int:
+        """Rebuild the indexes, or embed every memory with another embedder; return how many.
+
+        The old vectors answer until the new ones are complete. After a failure, calling again goes
+        on where it stopped.
+        """
+        running = self._open
+        name, chosen = choose(embedder)
+        if chosen is None:
+            await running.in_thread(lambda: running.storage.rebuild_indexes(progress))
+            return await self.embed_pending(progress=progress)
+        done = await running.queue.reindex(chosen, name, progress)
+        self._chosen = name, chosen
+        return done
+
+    async def duplicates(
+        self, threshold: float = 0.95, *, progress: Progress | None = None
+    ) -> list[Duplicates]:
+        """Return memories that say nearly the same, in groups; see :mod:`.hygiene`."""
+        storage, check = self._open.storage, hygiene.duplicates
+        return await self._open.in_thread(
+            lambda: check(storage, threshold=threshold, progress=progress)
+        )

@@ -1,0 +1,107 @@
+"""What a memory is connected with, by its links and by likeness; and where memories lie."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chrysalis_memory.document import MemoryDocument
+from chrysalis_memory.errors import MemoryForgotten, MemoryNotFound
+from chrysalis_memory.query import Filter, Query
+from chrysalis_memory.search import active_space
+from chrysalis_memory.storage import MemoryStorage, Session, StoredMemory
+
+Link = Literal["related", "parent"]
+
+
+class Related(NamedTuple):
+    """A memory that another is connected with."""
+
+    memory: MemoryDocument
+    link: Link | None
+    """How the other names it; ``None`` where it is only alike."""
+    similarity: float | None
+    """Cosine of both vectors; ``None`` where one is missing."""
+
+
+def related(storage: MemoryStorage, memory_id: str, k: int, wanted: Filter) -> list[Related]:
+    """Return what a memory links to, by id, and then the ``k`` others most alike.
+
+    Args:
+        storage: The store.
+        memory_id: Which memory.
+        k: How many that are only alike.
+        wanted: What these must match.
+
+    Raises:
+        MemoryNotFound: the id is unknown.
+        MemoryForgotten: it was forgotten.
+    """
+    query = storage.query(wanted)
+
+    def work(session: Session) -> list[Related]:
+        own = session.load(memory_id)
+        if own is None:
+            raise MemoryNotFound(memory_id)
+        memory = storage.document(own)
+        if memory.is_forgotten:
+            raise MemoryForgotten(memory_id)
+        links: dict[str, Link] = dict.fromkeys(memory.get_related(), "related")
+        links |= dict.fromkeys(memory.get_parents(), "parent")
+        loaded = [session.load(one) for one in sorted(links)]
+        linked = [row for row in loaded if row is not None]
+        alike, cosines = _alike(session, own, linked, k, query)
+        found = [(storage.document(row), row.number) for row in (*linked, *alike)]
+        return [
+            Related(one, links.get(one.id), cosines.get(number))
+            for one, number in found
+            if not one.is_forgotten
+        ]
+
+    return storage.read(work)
+
+
+def _alike(
+    session: Session, own: StoredMemory, linked: Sequence[StoredMemory], k: int, query: Query
+) -> tuple[list[StoredMemory], dict[int, float]]:
+    """Return the ``k`` most alike that are not linked, and all known cosines by number."""
+    space = active_space(session)
+    vector = None if space is None else session.vector(space, own.number)
+    if space is None or vector is None:
+        return [], {}
+    known = {own.number, *(row.number for row in linked)}
+    near = session.nearest(space, vector, k + len(known), query).pairs
+    others = [number for number, _ in near if number not in known][:k]
+    cosines = session.similarities(space, vector, [*known, *others])
+    return session.load_numbers(others), cosines
+
+
+def vectors(
+    storage: MemoryStorage, wanted: Filter, limit: int
+) -> tuple[list[MemoryDocument], NDArray[np.float32]]:
+    """Return the newest memories that match and have a vector, with their vectors.
+
+    Args:
+        storage: The store.
+        wanted: The conditions.
+        limit: At most so many are looked at.
+
+    Returns:
+        ``n`` memories, newest first, and an array ``(n, dimension)`` of unit length rows;
+        ``(0, 0)`` where nothing has a vector yet.
+    """
+    query = storage.query(wanted)
+
+    def work(session: Session) -> tuple[list[MemoryDocument], NDArray[np.float32]]:
+        space = active_space(session)
+        memories: list[MemoryDocument] = []
+        found: list[NDArray[np.float32]] = []
+        for row in session.select(query, "recent", limit) if space else []:
+            vector = session.vector(space, row.number) if space else None
+            if vector is not None:
+                memories.append(storage.document(row))
+                found.append(vector)
+        return memories, np.array(found) if found else np.empty((0, 0), dtype=np.float32)
+
+    return storage.read(work)
