@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
+FRAMEWORKS := crewai adk llamaindex
 
-.PHONY: demo test test-integration test-kill simulate check format bench bench-quality clean
+.PHONY: demo test test-integration test-kill test-anthropic $(FRAMEWORKS:%=test-%) simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -19,6 +20,20 @@ test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTo
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
+
+test-anthropic: $(VENV)/.installed-dev  ## 10,000 random commands for Claude's memory tool and for the SDK's own.
+	@$(BIN)/python -m tests.frameworks.anthropic.commands 10000
+
+# Each framework in a virtual environment of its own: make test-crewai test-adk test-llamaindex
+$(FRAMEWORKS:%=test-%): test-%: $(VENV)-%/.installed
+	@$(VENV)-$*/bin/python -m pytest -q --confcutdir=tests/frameworks/$* tests/frameworks/$*
+	@$(VENV)-$*/bin/pyright --pythonpath $(VENV)-$*/bin/python chrysalis_memory/integrations/$*.py
+
+$(FRAMEWORKS:%=$(VENV)-%/.installed): $(VENV)-%/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing $* and the test tools into $(VENV)-$* ..."
+	@$(PYTHON) -m venv $(VENV)-$*
+	@$(VENV)-$*/bin/pip install --quiet --editable '.[$*]' pyright pytest pytest-asyncio pytest-timeout
+	@touch $@
 
 simulate: $(VENV)/.installed-dev  ## Simulate replicas in trouble: make simulate SEEDS=20000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
@@ -65,4 +80,4 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-torch dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-torch $(FRAMEWORKS:%=$(VENV)-%) dist .pytest_cache .ruff_cache .hypothesis
