@@ -26,7 +26,7 @@ test-anthropic: $(VENV)/.installed-dev  ## 10,000 random commands for Claude's m
 
 # Each framework in a virtual environment of its own: make test-crewai test-adk test-llamaindex
 $(FRAMEWORKS:%=test-%): test-%: $(VENV)-%/.installed
-	@$(VENV)-$*/bin/python -m pytest -q --confcutdir=tests/frameworks/$* tests/frameworks/$*
+	@$(VENV)-$*/bin/python -m pytest -q -W default --confcutdir=tests/frameworks/$* tests/frameworks/$*
 	@$(VENV)-$*/bin/pyright --pythonpath $(VENV)-$*/bin/python chrysalis_memory/integrations/$*.py
 
 $(FRAMEWORKS:%=$(VENV)-%/.installed): $(VENV)-%/.installed: pyproject.toml | $(VENV)/bin/python
