@@ -29,6 +29,9 @@ __all__ = ["ChrysalisStorage"]
 _KEY = "crewai"
 """The metadata key of what CrewAI keeps of a record and a memory has no field for."""
 
+_ACCESSED = "crewai_last_accessed"
+"""Apart from the rest, since every recall writes it."""
+
 _SAME_COSINE = 0.99
 
 
@@ -89,8 +92,15 @@ class ChrysalisStorage:
         self._anywhere.run(lambda: self._save([record]))
 
     def touch_records(self, record_ids: list[str]) -> None:
-        """Count a use of each."""
-        self._memory.storage.record_access(dict.fromkeys(record_ids, 1))
+        """Count a use of each, and note when it was."""
+        self._anywhere.run(lambda: self._touch(record_ids))
+
+    async def _touch(self, record_ids: Sequence[str]) -> None:
+        found = [await self._memory.get(one) for one in record_ids]
+        ours = [one.id for one in found if one is not None and self._is_ours(one)]
+        used = {_ACCESSED: datetime.now(UTC).replace(tzinfo=None).isoformat()}
+        await asyncio.gather(*(self._memory.update(one, metadata=used) for one in ours))
+        await asyncio.to_thread(self._memory.storage.record_access, dict.fromkeys(ours, 1))
 
     async def _save(self, records: Sequence[MemoryRecord]) -> None:
         await self._check_vectors(records)
@@ -140,19 +150,19 @@ class ChrysalisStorage:
             raise EmbeddingDimensionMismatchError(self._dimension, len(vector))
 
     def _fields_of(self, record: MemoryRecord) -> dict[str, Any]:
-        if _KEY in record.metadata:
-            raise InvalidValue(f"the metadata key {_KEY!r} is taken; call it something else")
+        if taken := {_KEY, _ACCESSED}.intersection(record.metadata):
+            raise InvalidValue(f"metadata keys are taken: {sorted(taken)}; call them otherwise")
         own = {
             "source": record.source,
             "private": record.private,
             "created_at": record.created_at.isoformat(),
-            "last_accessed": record.last_accessed.isoformat(),
         }
+        accessed = record.last_accessed.isoformat()
         return {
             "content": record.content,
             "namespace": self._namespace(record.scope),
             "importance": record.importance,
-            "metadata": record.metadata | {_KEY: own},
+            "metadata": record.metadata | {_KEY: own, _ACCESSED: accessed},
         }
 
     # Deleting
@@ -328,6 +338,7 @@ class ChrysalisStorage:
     def _record_of(self, memory: MemoryDocument) -> MemoryRecord:
         metadata = memory.metadata
         own = metadata.pop(_KEY, {})
+        accessed = metadata.pop(_ACCESSED, None)
         # CrewAI reckons with moments in UTC that do not say so.
         created_at = None if memory.created_at is None else memory.created_at.replace(tzinfo=None)
         return MemoryRecord.model_validate(
@@ -339,7 +350,7 @@ class ChrysalisStorage:
                 "metadata": metadata,
                 "importance": memory.get_importance(),
                 "created_at": created_at,
-                "last_accessed": created_at,
+                "last_accessed": created_at if accessed is None else accessed,
                 **own,
             }
         )

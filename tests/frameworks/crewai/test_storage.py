@@ -207,6 +207,22 @@ def test_another_embedder_is_refused_instead_of_finding_nothing(
     assert 0 == storage.count()
 
 
+@pytest.mark.parametrize("key", ["crewai", "crewai_last_accessed"])
+def test_metadata_keys_that_are_taken_are_refused(storage: ChrysalisStorage, key: str) -> None:
+    with pytest.raises(InvalidValue, match=f"taken: \\['{key}'\\]"):
+        storage.save([MemoryRecord(content="Tea is served at four", metadata={key: 1})])
+
+
+def test_what_another_face_learned_is_a_record_too(
+    storage: ChrysalisStorage, agent: AgentMemory
+) -> None:
+    Anywhere(agent).run(lambda: agent.learn("tea at four", namespace="crewai/x", tags=["t"]))
+    (found,) = storage.list_records()
+    assert ("tea at four", "/x", ["t"], None) == (
+        found.content, found.scope, found.categories, found.created_at.tzinfo
+    )  # fmt: skip
+
+
 def test_an_id_of_a_memory_elsewhere_is_left_alone(
     storage: ChrysalisStorage, agent: AgentMemory
 ) -> None:
@@ -223,9 +239,10 @@ async def test_the_async_methods_work_from_any_loop(storage: ChrysalisStorage) -
     assert 1 == await storage.adelete(record_ids=["a"])
 
 
-def test_uses_are_counted(memory: Memory, agent: AgentMemory) -> None:
+def test_uses_are_counted_and_the_last_is_noted(memory: Memory, agent: AgentMemory) -> None:
     record = remember(memory, "Tea is served at four")
     memory.recall("tea", depth="shallow")
+    assert record.last_accessed < memory.list_records()[0].last_accessed
     found = Anywhere(agent).run(lambda: agent.get(record.id))
     assert found is not None
     assert 1 == found.get_access_count()
