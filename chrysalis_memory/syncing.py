@@ -206,9 +206,7 @@ class Syncing:
             before = (await self._in_thread(self._kept)).get(peer, before)
             value = _status(before, report, error, now).model_dump_json()
             await self._in_thread(
-                lambda: self._storage.submit(
-                    lambda transaction: transaction.session.set_peer(_STATUS + peer, value)
-                ).result()
+                lambda: self._storage.run(lambda t: t.session.set_peer(_STATUS + peer, value))
             )
         except StorageError as failure:
             logger.warning("how a sync with %s went was not written: %s", peer, failure)

@@ -45,6 +45,8 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
         SQLiteChangeFeed.__init__(self)
         self._path = path
         self._change = 0
+        self._version: int | None = None
+        self._kept_version: int | None = None
 
     def begin(self) -> None:
         """Forget what was known before this snapshot: somebody may have written since."""
@@ -52,6 +54,20 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
         self.begin_words()
         self.begin_spaces()
         self.sums_changed.clear()
+
+    def begin_writing(self) -> None:
+        """Do as :meth:`begin`, inside a transaction; keep what nobody else has changed."""
+        self._version = self.connection.pragma("data_version")
+        if self._version != self._kept_version:
+            self.begin()
+        self._kept_version = None
+
+    def end_writing(self) -> None:
+        """Keep what is known: the transaction that was begun is committed."""
+        self.words_changed.clear()
+        self.codes_changed.clear()
+        self.sums_changed.clear()
+        self._kept_version = self._version
 
     def mark(self) -> tuple[Mark, Mark, Mark]:
         """Return where collected changes stand before a write, for :meth:`undo`."""
