@@ -52,6 +52,24 @@ def test_random_commands_of_the_async_client_come_to_the_same_too(
         assert [] == list(both.differences(3, 500))
 
 
+def test_moves_that_cannot_be_fail_as_with_the_sdks_own_tool(
+    tmp_path: Path, memory: AgentMemory
+) -> None:
+    moves = [
+        ("/memories/none", "/memories/none"), ("/memories/new/none", "/memories/new/none"),
+        ("/memories/made", "/memories/made/b"), ("/memories/d", "/memories/d/e/f"),
+        ("/memories/d/a", "/memories/d/a/b"), ("/memories/d/a", "/memories/d/a/b/c"),
+        ("/memories/d/a/b", "/memories/x/y"), ("/memories/none", "/memories/d/a/b"),
+        ("/memories/d", "/memories"), ("/memories", "/memories/x"), ("/memories/d/a", "/memories/d"),
+    ]  # fmt: skip
+    with synchronous(tmp_path / "files", memory) as both:
+        assert both.difference(create("/memories/d/a", "tea\n")) is None
+        for old, new in moves:
+            move = {"command": "rename", "old_path": old, "new_path": new}
+            assert both.difference(move) is None
+            assert both.difference(view("/memories")) is None
+
+
 def test_commands_without_an_argument_fail_as_with_the_sdks_own_tool(
     tmp_path: Path, memory: AgentMemory
 ) -> None:
