@@ -63,7 +63,7 @@ def test_a_file_is_served_without_a_token_under_a_strict_policy(
     [
         "/explorer/none.js", "/explorer/", "/explorer/notes.txt", "/explorer/inner",
         "/explorer/inner/hidden.js", "/explorer/..%2fsecret.js", "/explorer/%2e%2e/secret.js",
-        "/explorer/../secret.js", "/explorer//page.js", "/explorer/inner%2fhidden.js",
+        "/explorer//page.js", "/explorer/inner%2fhidden.js",
         "/explorer/page.js%00", "/explorer/..%5csecret.js",
     ],
 )  # fmt: skip
