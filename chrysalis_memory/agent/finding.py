@@ -82,6 +82,16 @@ class Finding(Started):
         running = await self._settled()
         return await running.in_thread(lambda: running.storage.get(memory_id))
 
+    async def require(self, memory_id: str) -> MemoryDocument:
+        """Return one memory, or say why there is none.
+
+        Raises:
+            MemoryNotFound: the id is unknown.
+            MemoryForgotten: it was forgotten.
+        """
+        running = await self._settled()
+        return await running.in_thread(lambda: relations.require(running.storage, memory_id))
+
     async def find(
         self,
         *,
