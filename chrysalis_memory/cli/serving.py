@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -48,32 +50,48 @@ def mcp(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
 
-    async def work() -> None:
-        from chrysalis_memory import AgentMemory
-
-        memory = AgentMemory(options.agent, path=options.db, embedder=options.embedder)
-        server = _server(memory, compat)
-        try:
-            if http:
-                from chrysalis_memory.servers.mcp_http import serve
-
-                def ready(url: str) -> None:
-                    click.echo(f"serving MCP on {url}")
-
-                await serve(server, host=host, port=port, token=token, ready=ready)
-            else:
-                await server.run_stdio_async()
-        finally:
-            await memory.stop()
-
-    finish(until_stopped(work()))
+    finish(_serve_http(options, compat, host, port, token) if http else _serve(options, compat))
 
 
-def _server(memory: AgentMemory, compat: str | None) -> MemoryServer:
+async def _serve(options: Options, compat: str | None) -> None:
+    memory, server = _made(options, compat)
+    serving = asyncio.create_task(server.run_stdio_async())
+    signal = asyncio.create_task(until_stopped(asyncio.Event().wait()))
+    try:
+        await asyncio.wait([serving, signal], return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await memory.stop()
+    if not serving.done():
+        # A thread waits for the next line of input, and nothing can interrupt it.
+        os._exit(0)
+    signal.cancel()
+    await serving
+
+
+async def _serve_http(
+    options: Options, compat: str | None, host: str, port: int, token: str | None
+) -> None:
+    from chrysalis_memory.servers.mcp_http import serve
+
+    memory, server = _made(options, compat)
+
+    def ready(url: str) -> None:
+        click.echo(f"serving MCP on {url}")
+
+    try:
+        await until_stopped(serve(server, host=host, port=port, token=token, ready=ready))
+    finally:
+        await memory.stop()
+
+
+def _made(options: Options, compat: str | None) -> tuple[AgentMemory, MemoryServer]:
+    from chrysalis_memory import AgentMemory
+
+    memory = AgentMemory(options.agent, path=options.db, embedder=options.embedder)
     if compat == KNOWLEDGE_GRAPH:
         from chrysalis_memory.servers.knowledge_graph import knowledge_graph_server
 
-        return knowledge_graph_server(memory)
+        return memory, knowledge_graph_server(memory)
     from chrysalis_memory.servers.mcp import mcp_server
 
-    return mcp_server(memory)
+    return memory, mcp_server(memory)
