@@ -81,7 +81,7 @@ class Tools:
         namespace: values.Namespace = None,
         metadata: values.Metadata = None,
         archived: values.Archived = None,
-    ) -> values.One:
+    ) -> values.Changed:
         """Change a memory. Only what is given is written; a new text replaces the old one."""
         memory = await self._server.opened()
         changes = _given(

@@ -57,12 +57,19 @@ class Memory(TypedDict):
 
     id: str
     content: str
-    memory_type: NotRequired[str]
+    memory_type: str
+    updated_at: str
     namespace: NotRequired[str]
     tags: NotRequired[list[str]]
+    metadata: NotRequired[dict[str, Any]]
+    score: NotRequired[Annotated[float, Field(description="How well it fits the query.")]]
+
+
+class WholeMemory(Memory):
+    """A memory with all its fields. What is empty or was never said is left out."""
+
     importance: NotRequired[float]
     confidence: NotRequired[float]
-    metadata: NotRequired[dict[str, Any]]
     episode: NotRequired[str]
     position: NotRequired[int]
     related: NotRequired[list[str]]
@@ -70,12 +77,10 @@ class Memory(TypedDict):
     evidence: NotRequired[list[str]]
     access_count: NotRequired[int]
     created_at: NotRequired[str]
-    updated_at: NotRequired[str]
     expires_at: NotRequired[str]
     archived: NotRequired[bool]
     source: NotRequired[str]
     version: NotRequired[int]
-    score: NotRequired[Annotated[float, Field(description="How well it fits the query.")]]
 
 
 class Found(TypedDict):
@@ -85,11 +90,18 @@ class Found(TypedDict):
     memories: list[Memory]
 
 
+class Changed(TypedDict):
+    """A memory as it is now."""
+
+    notice: Notice
+    memory: Memory
+
+
 class One(TypedDict):
     """One memory."""
 
     notice: Notice
-    memory: Memory
+    memory: WholeMemory
 
 
 class Learned(TypedDict):
@@ -134,7 +146,7 @@ def brief(memory: MemoryDocument) -> Memory:
     return shown
 
 
-def whole(memory: MemoryDocument) -> Memory:
+def whole(memory: MemoryDocument) -> WholeMemory:
     """Return every field of a memory that says something."""
     record = MemoryRecord.of(memory).model_dump(mode="json")
     shown: Any = {
