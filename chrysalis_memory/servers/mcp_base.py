@@ -25,7 +25,15 @@ try:
         UnexpectedResourceError,
     )
     from mcp.server.transport_security import TransportSecuritySettings
-    from mcp.types import CallToolResult, InputRequiredResult, TextContent, ToolAnnotations
+    from mcp.shared.exceptions import MCPError
+    from mcp.types import (
+        INVALID_PARAMS,
+        CallToolResult,
+        GetPromptResult,
+        InputRequiredResult,
+        TextContent,
+        ToolAnnotations,
+    )
 except ImportError as error:
     raise ChrysalisError(
         f"an MCP server needs the module {error.name!r}, which is not installed: "
@@ -172,6 +180,22 @@ class MemoryServer(MCPServer[None]):
                     raise ResourceError(one_sentence(cause)) from error
                 case _:
                     raise
+
+    async def get_prompt(
+        self,
+        name: str,
+        arguments: dict[str, Any] | None = None,
+        context: Context[None, Any] | None = None,
+    ) -> GetPromptResult | InputRequiredResult:
+        """Return a prompt.
+
+        Raises:
+            MCPError: it is unknown, or its arguments are others.
+        """
+        try:
+            return await super().get_prompt(name, arguments, context)
+        except ValueError as error:
+            raise MCPError(INVALID_PARAMS, one_sentence(error)) from error
 
 
 def any_text() -> ResourceSecurity:

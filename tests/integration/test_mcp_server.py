@@ -298,3 +298,17 @@ async def test_resources_and_the_prompt_are_listed(agent: AgentMemory, era: str)
     assert [one.name for one in prompts] == ["use_memory"]
     (short,), (long,) = plain.messages, asked.messages
     assert long.content.text == short.content.text + "\n\nThe task: plan the trip"  # type: ignore[union-attr]
+
+
+@by_eras
+async def test_an_unknown_prompt_is_refused_without_a_noise(
+    agent: AgentMemory, era: str, caplog: pytest.LogCaptureFixture
+):
+    async with to(agent, era) as client:
+        with pytest.raises(MCPError) as refused:
+            await client.get_prompt("no-such")
+
+    assert (refused.value.error.code, refused.value.error.message) == (
+        -32602, "Unknown prompt: no-such",
+    )  # fmt: skip
+    assert caplog.text == ""
