@@ -17,7 +17,7 @@ from chrysalis_memory.wire import CONTENT_BYTES_MAX
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON_BYTES_MAX = 4 * CONTENT_BYTES_MAX
-"""Room for the longest memory with every character escaped, and for its metadata."""
+"""Room for the longest memory with all beyond ASCII escaped, and for its metadata."""
 JSON = "application/json"
 _JSON_SECONDS_MAX = 30.0
 _QUERY_FIELDS_MAX = 1000
@@ -153,4 +153,6 @@ def _json(name: str, text: str) -> Any:
         codec.check_json(value)
     except InvalidValue as error:
         raise InvalidValue(f"{name}: {error}") from error
+    if value is None:
+        raise InvalidValue(f"{name} is null; leave it out of the URL")
     return value
