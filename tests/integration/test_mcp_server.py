@@ -258,7 +258,7 @@ async def test_a_memory_that_cannot_be_opened_is_told_by_every_tool_until_it_can
 
 
 @by_eras
-@pytest.mark.parametrize("memory_id", ["plain", "a/../b", "/etc/passwd", "ä %2F?#x"])
+@pytest.mark.parametrize("memory_id", ["plain", "../b", "/etc/passwd", "ä %2F?#x"])
 async def test_a_memory_is_read_as_a_resource_whatever_its_id(
     agent: AgentMemory, era: str, memory_id: str
 ):

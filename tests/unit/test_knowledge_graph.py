@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from chrysalis_memory import AgentMemory
@@ -86,6 +86,9 @@ async def test_what_is_observed_of_a_forgotten_entity_still_stands_under_its_nam
 
 
 @given(names, names, names, names)
+@example("a: b", "c", "a", "b: c")
+@example('"a"', "b", "a", "b")
+@example('"a: b"', "c", "a: b", "c")
 def test_parts_of_different_facts_are_never_one_memory(a: str, b: str, c: str, d: str):
     one, other = graphs.of_observations(a, [b])[0], graphs.of_observations(c, [d])[0]
     assert ((a, b) == (c, d)) == (one.derived_id() == other.derived_id())
