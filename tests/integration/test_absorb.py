@@ -172,7 +172,7 @@ async def test_facts_name_their_turns_as_evidence_and_their_day(agent: AgentMemo
 async def test_a_message_without_a_time_was_said_when_the_one_before_was(agent: AgentMemory):
     extractor = Scripted([Fact(content="She fell ill yesterday", evidence=(1,))])
 
-    await agent.absorb(TALK, extractor=extractor)
+    await agent.absorb(TALK, extractor=extractor, observed_at=datetime(2020, 1, 1, tzinfo=UTC))
 
     assert (await only(agent)).metadata["date"] == "2025-03-11"
     assert extractor.asked[0][1].isoformat() == "2025-03-14T09:00:00+01:00"
@@ -197,6 +197,14 @@ async def test_an_absorbed_conversation_is_not_read_again(agent: AgentMemory):
     again = await agent.absorb(TALK, extractor=extractor)
 
     assert (again.was_known, len(extractor.asked)) == (True, 1)
+
+
+async def test_a_conversation_stays_absorbed_while_its_memories_are_put_away(agent: AgentMemory):
+    extractor = Scripted([Fact(content="Mara lives in Gent")])
+    (memory_id,) = (await agent.absorb(TALK, extractor=extractor)).learned
+    await agent.update(memory_id, archived=True, expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+
+    assert (await agent.absorb(TALK, extractor=extractor)).was_known
 
 
 async def test_the_same_fact_of_two_conversations_is_one_memory_with_both_as_evidence(

@@ -250,6 +250,42 @@ async def test_what_a_caller_does_not_sample_is_not_recorded(
     assert spans.get_finished_spans() == ()
 
 
+_SAMPLING = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider, sampling
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from chrysalis_memory.telemetry import chat_span, memory_span
+
+class WithoutLearning(sampling.Sampler):
+    def should_sample(self, parent_context, trace_id, name, *_, **__):
+        taken = name != "upsert_memory"
+        decision = sampling.Decision.RECORD_AND_SAMPLE if taken else sampling.Decision.DROP
+        return sampling.SamplingResult(decision)
+
+    def get_description(self):
+        return "all but learning"
+
+exporter = InMemorySpanExporter()
+provider = TracerProvider(sampler=sampling.ParentBased(WithoutLearning()))
+provider.add_span_processor(SimpleSpanProcessor(exporter))
+trace.set_tracer_provider(provider)
+for operation in ("upsert_memory", "search_memory"):
+    with memory_span(operation, "replica", contents=False), chat_span("ollama", "llama3.2"):
+        pass
+print([span.name for span in exporter.get_finished_spans()])
+"""
+
+
+def test_what_belongs_to_an_operation_that_is_not_sampled_is_not_sampled_either():
+    ran = subprocess.run(
+        [sys.executable, "-c", _SAMPLING], env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+
+    assert ran.stdout == "['chat llama3.2', 'search_memory']\n"
+
+
 def run(code: str, *, blocked: bool = False) -> str:
     start = "import sys; sys.modules['opentelemetry'] = None\n" if blocked else "import sys\n"
     program = f"""{start}
