@@ -13,12 +13,13 @@ from pydantic import ValidationError
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.codec import shown
-from chrysalis_memory.embedding_queue import InThread, Progress
+from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import ExtractorError, ExtractorUnavailable, InvalidValue
 from chrysalis_memory.extractors import Extractor, Fact, Message, dates, turns
 from chrysalis_memory.learner import Learner, Refused
 from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.query import Filter, refused
+from chrysalis_memory.readers import InThread
 from chrysalis_memory.storage import MemoryStorage
 
 _WINDOW_MESSAGES = 64
