@@ -119,9 +119,17 @@ def expiry(ttl_minutes: float) -> datetime:
     return datetime.now(UTC) + timedelta(minutes=ttl_minutes)
 
 
-def record_of(memory: MemoryDocument) -> Record:
-    """Return the item that a memory holds."""
-    record = memory.metadata[RECORD]
+def entry(memory: MemoryDocument, name: str) -> Any:
+    """Return one entry of a memory's metadata, without reading the others; ``None`` if absent."""
+    register = memory.state.metadata.get(name)
+    return None if register is None else codec.parse_json(register[2])
+
+
+def record_of(memory: MemoryDocument) -> Record | None:
+    """Return the item that a memory holds; ``None`` if it holds none."""
+    record = entry(memory, RECORD)
+    if record is None:
+        return None
     return Record(
         labels=labels_of(memory.namespace),
         key=record["key"],

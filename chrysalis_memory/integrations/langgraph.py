@@ -9,7 +9,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from chrysalis_memory.agent import AgentMemory
 from chrysalis_memory.codec import shown
@@ -58,9 +58,15 @@ __all__ = ["ChrysalisStore", "InvalidNamespaceError"]
 _EXISTS = {"$exists": True}
 _IDS_MAX = 500
 _GROWTH = 8
-"""How much more is read when a filter left too little."""
+"""How much more is read where a filter leaves out some, and again when it left too little."""
 
 logger = logging.getLogger("chrysalis_memory")
+
+
+class _Found(NamedTuple):
+    memory: MemoryDocument
+    record: Record
+    score: float | None
 
 
 class ChrysalisStore(BaseStore):
@@ -185,8 +191,8 @@ class ChrysalisStore(BaseStore):
         found = await self._load([Address(tuple(op.namespace), op.key).id])
         if op.refresh_ttl:
             await self._refresh(found)
-        records = [items.record_of(memory) for memory in found]
-        return next((_item(record) for record in records), None)
+        record = items.record_of(found[0]) if found else None
+        return None if record is None else _item(record)
 
     async def _load(self, ids: Iterable[str]) -> list[MemoryDocument]:
         """Return the items that are there, by id."""
@@ -195,9 +201,7 @@ class ChrysalisStore(BaseStore):
         return [
             memory
             for memory in found
-            if memory is not None
-            and RECORD in memory.metadata
-            and not (self._omits_expired and (memory.expires_at or now) < now)
+            if memory is not None and not (self._omits_expired and (memory.expires_at or now) < now)
         ]
 
     async def _list_namespaces(self, op: ListNamespacesOp) -> list[tuple[str, ...]]:
@@ -212,15 +216,15 @@ class ChrysalisStore(BaseStore):
 
     async def _search(self, op: SearchOp) -> list[SearchItem]:
         wanted = op.offset + op.limit
-        found: dict[str, tuple[MemoryDocument, float | None]] = {}
-        if op.query and op.query.strip():
+        found: dict[str, _Found] = {}
+        if op.query and op.query.strip() and wanted:
             found |= await self._nearest(op, op.query, wanted)
         if len(found) < wanted:
             await self._add_newest(op, wanted, found)
         chosen = list(found.values())[op.offset : wanted]
         if op.refresh_ttl:
-            await self._refresh([memory for memory, _ in chosen])
-        return [_search_item(items.record_of(memory), score) for memory, score in chosen]
+            await self._refresh([one.memory for one in chosen])
+        return [_search_item(one.record, one.score) for one in chosen]
 
     def _where(self, key: str, below: Sequence[str] = ()) -> Conditions:
         """Return the conditions of memories whose metadata have a key, in or below a namespace."""
@@ -233,42 +237,34 @@ class ChrysalisStore(BaseStore):
             where["namespace_prefix"] = items.namespace_of(below)
         return where
 
-    async def _nearest(
-        self, op: SearchOp, query: str, wanted: int
-    ) -> dict[str, tuple[MemoryDocument, float | None]]:
+    async def _nearest(self, op: SearchOp, query: str, wanted: int) -> dict[str, _Found]:
         """Return the items that match and have a vector, each by its best text, best first."""
-        where, k = self._where(PART, op.namespace_prefix), wanted
+        where, k = self._where(PART, op.namespace_prefix), _at_first(op)
         while True:
             near = await self._memory.nearest(query, k, **where)
             known = {one.memory.id: one.memory for one in near}
-            texts = [(one.memory.metadata, one.similarity) for one in near]
-            others = {fields[ITEM] for fields, _ in texts} - known.keys()
-            known |= {memory.id: memory for memory in await self._load(others)}
-            fitting = {
-                item: items.record_of(memory)
-                for item, memory in known.items()
-                if RECORD in memory.metadata and _fits(memory, op)
-            }
-            found: dict[str, tuple[MemoryDocument, float | None]] = {}
-            for fields, similarity in texts:
-                record = fitting.get(fields[ITEM])
+            texts = [(items.entry(one.memory, ITEM), one) for one in near]
+            missing = {item for item, _ in texts} - known.keys()
+            known |= {memory.id: memory for memory in await self._load(missing)}
+            found: dict[str, _Found] = {}
+            for item, one in texts:
+                record = None if item not in known else items.record_of(known[item])
                 # What an earlier value left behind on another replica says nothing of this one.
-                if record is not None and fields[PART] < record.texts:
-                    found.setdefault(fields[ITEM], (known[fields[ITEM]], similarity))
+                if record and items.entry(one.memory, PART) < record.texts and _fits(record, op):
+                    found.setdefault(item, _Found(known[item], record, one.similarity))
             if len(found) >= wanted or len(near) < k:
                 return found
             k *= _GROWTH
 
-    async def _add_newest(
-        self, op: SearchOp, wanted: int, found: dict[str, tuple[MemoryDocument, float | None]]
-    ) -> None:
+    async def _add_newest(self, op: SearchOp, wanted: int, found: dict[str, _Found]) -> None:
         """Add the newest items that match and are not among those found, without a score."""
-        where, size, offset = self._where(RECORD, op.namespace_prefix), wanted, 0
+        where, size, offset = self._where(RECORD, op.namespace_prefix), _at_first(op), 0
         while len(found) < wanted:
             page = await self._memory.find(order="recent", limit=size, offset=offset, **where)
             for memory in page:
-                if memory.id not in found and _fits(memory, op):
-                    found[memory.id] = memory, None
+                record = items.record_of(memory)
+                if record and _fits(record, op):
+                    found.setdefault(memory.id, _Found(memory, record, None))
             if len(page) < size:
                 return
             offset, size = offset + size, size * _GROWTH
@@ -317,14 +313,11 @@ class ChrysalisStore(BaseStore):
 
     async def _refresh(self, found: Sequence[MemoryDocument]) -> None:
         """Move the expiry of items that were used."""
-        used = [memory.id for memory in found if TTL_MINUTES in memory.metadata]
-        if used:
-            await asyncio.gather(
-                *(
-                    self._expire(memory.id, memory.metadata[TTL_MINUTES])
-                    for memory in await self._beneath(used)
-                )
-            )
+        used = [one.id for one in found if items.entry(one, TTL_MINUTES) is not None]
+        beneath = await self._beneath(used)
+        await asyncio.gather(
+            *(self._expire(one.id, items.entry(one, TTL_MINUTES)) for one in beneath)
+        )
 
     async def _expire(self, memory_id: str, ttl_minutes: float | None) -> None:
         moment = None if ttl_minutes is None else items.expiry(ttl_minutes)
@@ -341,7 +334,7 @@ async def _sweep(memory: AgentMemory) -> int:
     now = datetime.now(UTC)
     expired = [one for one in mortal if one.expires_at is not None and one.expires_at <= now]
     await asyncio.gather(*(memory.forget(one.id) for one in expired))
-    return sum(RECORD in one.metadata for one in expired)
+    return sum(RECORD in one.state.metadata for one in expired)
 
 
 async def _keep_sweeping(memory: AgentMemory, interval_minutes: float) -> None:
@@ -357,13 +350,17 @@ def _checked(ops: Iterable[Op]) -> list[Op]:
     checked = list(ops)
     for op in checked:
         validate_op_namespace(op)
-        if isinstance(op, SearchOp) and op.filter:
-            items.check_filter(op.filter)
+        if isinstance(op, SearchOp):
+            items.check_filter(op.filter or {})
+            if op.limit < 0 or op.offset < 0:
+                raise InvalidValue(
+                    f"limit and offset are 0 or more, got {op.limit} and {op.offset}"
+                )
     return checked
 
 
-def _fits(memory: MemoryDocument, op: SearchOp) -> bool:
-    return not op.filter or items.matches(items.record_of(memory).value, op.filter)
+def _fits(record: Record, op: SearchOp) -> bool:
+    return not op.filter or items.matches(record.value, op.filter)
 
 
 def _is_match(labels: tuple[str, ...], condition: MatchCondition) -> bool:
@@ -372,6 +369,10 @@ def _is_match(labels: tuple[str, ...], condition: MatchCondition) -> bool:
         return False
     part = labels[: len(path)] if condition.match_type == "prefix" else labels[-len(path) :]
     return not path or all(wanted in ("*", label) for label, wanted in zip(part, path, strict=True))
+
+
+def _at_first(op: SearchOp) -> int:
+    return (op.offset + op.limit) * (_GROWTH if op.filter else 1)
 
 
 def _item(record: Record) -> Item:

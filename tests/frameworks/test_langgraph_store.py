@@ -312,6 +312,22 @@ def test_texts_that_are_no_longer_said_are_not_found(open_store: Callable[..., C
     ]  # fmt: skip
 
 
+async def test_an_item_whose_record_was_taken_away_is_no_item_any_more():
+    async with open_memory() as memory, ChrysalisStore(memory) as store:
+        await store.aput(DOCS, "k", {"text": "olives"})
+        await memory.update((await memory.find())[0].id, metadata={items.RECORD: None})
+        assert await store.aget(DOCS, "k") is None
+        assert await store.asearch(DOCS, query="olives") == []
+
+
+def test_no_item_is_asked_for_with_a_limit_of_0_and_less_is_refused(store: ChrysalisStore):
+    store.put(DOCS, "k", {"n": 1})
+    assert store.search(DOCS, query="n", limit=0) == store.search(DOCS, limit=0, offset=3) == []
+    for page in ({"limit": -1}, {"offset": -1}):
+        with pytest.raises(InvalidValue, match="0 or more"):
+            store.search(DOCS, **page)
+
+
 # Time to live
 
 

@@ -60,7 +60,8 @@ def test_moves_that_cannot_be_fail_as_with_the_sdks_own_tool(
         ("/memories/made", "/memories/made/b"), ("/memories/d", "/memories/d/e/f"),
         ("/memories/d/a", "/memories/d/a/b"), ("/memories/d/a", "/memories/d/a/b/c"),
         ("/memories/d/a/b", "/memories/x/y"), ("/memories/none", "/memories/d/a/b"),
-        ("/memories/d", "/memories"), ("/memories", "/memories/x"), ("/memories/d/a", "/memories/d"),
+        ("/memories/d", "/memories"), ("/memories", "/memories/x"),
+        ("/memories/d/a", "/memories/d"),
     ]  # fmt: skip
     with synchronous(tmp_path / "files", memory) as both:
         assert both.difference(create("/memories/d/a", "tea\n")) is None
