@@ -99,5 +99,12 @@ $(VENV)-mcp/.installed: tests/conformance/package.json
 		install --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
+$(VENV)-docs/.installed: pyproject.toml
+	@echo "Installing MkDocs into $(VENV)-docs ..."
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-docs/bin/pip install --quiet --group docs
+	@touch $@
+
 clean:
 	rm -rf $(VENV) $(VENV)-* site dist .pytest_cache .ruff_cache .hypothesis
