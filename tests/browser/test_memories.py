@@ -250,6 +250,7 @@ def test_a_memory_is_forgotten_only_after_it_was_confirmed(
     watch.expected = ("Failed to load resource: the server responded with a status of 410",)
     page.goto(f"{memory.url}/#/memory/cat")
     expect(page.get_by_role("heading", name="Forgotten")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("It was forgotten; nothing of it is left.")
 
 
 def test_any_id_can_be_opened_and_changed(

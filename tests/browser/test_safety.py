@@ -9,7 +9,7 @@ import pytest
 from tests.browser.conftest import MEMORIES, Memory, Watch, expect, shown, texts
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from playwright.sync_api import Page, Route
 
 HOSTILE = [
     "<img src=x onerror=\"window.harmed='img'\"> cat",
@@ -155,3 +155,20 @@ def test_a_server_that_does_not_answer_is_named_and_asked_again(page: "Page", wa
     page.context.set_offline(False)
     page.get_by_role("button", name="Try again").click()
     expect(page.locator(".count")).to_contain_text("4 memories for “cat”")
+
+
+def test_a_server_that_has_too_much_to_do_is_asked_again_when_it_says(page: "Page", watch: Watch):
+    watch.expected = ("Failed to load resource: the server responded with a status of 429",)
+    sent_away = []
+
+    def send_away_once(route: "Route") -> None:
+        if sent_away:
+            route.continue_()
+        else:
+            sent_away.append(route.request.url)
+            route.fulfill(status=429, headers={"Retry-After": "1"}, json={"error": "PeerRefused"})
+
+    page.route("**/v1/recall", send_away_once)
+    page.get_by_role("searchbox").fill("cat")
+    expect(page.locator(".count")).to_contain_text("4 memories for “cat”")
+    assert 1 == len(sent_away)

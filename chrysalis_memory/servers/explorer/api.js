@@ -2,6 +2,7 @@
 
 import { askForToken, token } from "./token.js";
 
+const PAUSE_SECONDS_MAX = 10;
 const ROOT = new URL("../v1/", import.meta.url);
 
 export class ApiError extends Error {
@@ -27,8 +28,20 @@ async function request(method, path, { body, params, signal } = {}) {
   if (answer.status === 401 && (await askForToken())) {
     return request(method, path, { body, params, signal });
   }
+  if (answer.status === 429 && (await pause(answer, signal))) {
+    return request(method, path, { body, params, signal });
+  }
   if (!answer.ok) throw await failed(answer);
   return answer.json();
+}
+
+/** Wait as long as a server that has too much to do asks for; tell whether it said how long. */
+async function pause(answer, signal) {
+  const seconds = Number(answer.headers.get("retry-after") ?? NaN);
+  if (!(seconds <= PAUSE_SECONDS_MAX)) return false;
+  await new Promise((resolve) => { setTimeout(resolve, 1000 * seconds); });
+  signal?.throwIfAborted();
+  return true;
 }
 
 async function sent(url, options) {

@@ -20,7 +20,11 @@ const VIEWS = new Map([
   ["replicas", { show: replicas.show, title: "Replicas" }],
   ["learn", { show: learn.show, title: "Learn" }],
 ]);
-const KINDS = { MemoryNotFound: "No such memory", MemoryForgotten: "Forgotten", Unreachable: "No answer" };
+const TITLES = { MemoryNotFound: "No such memory", MemoryForgotten: "Forgotten", Unreachable: "No answer" };
+const TEXTS = {
+  MemoryNotFound: "No memory has this id here. It may be on a replica that has not been synced yet.",
+  MemoryForgotten: "It was forgotten; nothing of it is left.",
+};
 
 const main = document.getElementById("main");
 const notice = document.getElementById("notice");
@@ -46,7 +50,8 @@ async function go({ first = false, returned = false } = {}) {
     await view.show(space, { ...route, returned, tell, leave }, signal);
   } catch (error) {
     if (signal.aborted) return;
-    space.replaceChildren(heading(KINDS[error.kind] ?? "That did not work"), failure(error, () => go()));
+    const text = TEXTS[error.kind] ?? error.message;
+    space.replaceChildren(heading(TITLES[error.kind] ?? "That did not work"), failure(text, () => go()));
     if (!(error instanceof api.ApiError)) throw error;
   } finally {
     if (!signal.aborted) main.removeAttribute("aria-busy");

@@ -66,7 +66,7 @@ export async function sending(button, failed, send) {
   try {
     await send();
   } catch (error) {
-    failed.replaceChildren(failure(error));
+    failed.replaceChildren(failure(error.message));
   } finally {
     button.disabled = false;
   }

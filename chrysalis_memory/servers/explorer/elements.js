@@ -58,7 +58,7 @@ export function heading(text) {
 }
 
 /** Return what is said of a failure, with a way to try again where there is one. */
-export function failure(error, again = null) {
+export function failure(message, again = null) {
   const button = again && element("button", { type: "button", click: again }, "Try again");
-  return element("div", { class: "error", role: "alert" }, element("p", {}, error.message), button);
+  return element("div", { class: "error", role: "alert" }, element("p", {}, stored(message)), button);
 }

@@ -50,7 +50,7 @@ async function refresh(state) {
   } catch (error) {
     if (turn === state.turn && !api.isDropped(error)) {
       state.area.replaceChildren();
-      state.count.replaceChildren(failure(error, () => refresh(state)));
+      state.count.replaceChildren(failure(error.message, () => refresh(state)));
     }
   }
 }

@@ -129,7 +129,7 @@ function write({ field, value, writer, at }) {
 }
 
 function shownIn(space, error, again) {
-  if (!api.isDropped(error)) space.replaceChildren(failure(error, again));
+  if (!api.isDropped(error)) space.replaceChildren(failure(error.message, again));
 }
 
 // Changing and forgetting
@@ -172,7 +172,7 @@ function confirmForgetting(view, memory) {
       const forgotten = await api.forget(view.id);
       view.leave("#/", forgotten.forgotten ? "Forgotten." : "It had been forgotten already.");
     } catch (error) {
-      view.actions.after(failure(error));
+      view.actions.after(failure(error.message));
     }
   }, { once: true });
   dialog.showModal();

@@ -169,6 +169,6 @@ class Search {
     this.list.replaceChildren();
     this.pages.replaceChildren();
     this.legend.hidden = true;
-    this.count.replaceChildren(failure(error, () => this.refresh()));
+    this.count.replaceChildren(failure(error.message, () => this.refresh()));
   }
 }

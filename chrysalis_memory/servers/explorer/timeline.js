@@ -40,7 +40,7 @@ async function refresh(state) {
   } catch (error) {
     if (turn !== state.turn || api.isDropped(error)) return;
     state.chart.replaceChildren();
-    state.count.replaceChildren(failure(error, () => refresh(state)));
+    state.count.replaceChildren(failure(error.message, () => refresh(state)));
   }
 }
 
