@@ -147,6 +147,8 @@ def test_filters_narrow_the_list_and_a_search_alike(page: "Page"):
     page.get_by_role("searchbox").fill("cat")
     expect(page.locator(".count")).to_have_text("1 memory for “cat”, best first")
     assert [memory_of("dog")] == texts(page)
+    page.get_by_label("procedural").check()
+    expect(page.locator(".count")).to_contain_text("2 memories for “cat”")
     page.get_by_role("button", name="Clear the filters").click()
     expect(page.locator(".count")).to_contain_text("4 memories for “cat”")
     expect(page.get_by_label("episodic")).not_to_be_checked()

@@ -99,12 +99,14 @@ export class Plane {
     else if (event.key === "+" || event.key === "-") this.enlarge(event.key === "+" ? 1.5 : 1 / 1.5);
     else if (event.key === "Home") this.dots[0].focus();
     else if (event.key === "End") this.dots.at(-1).focus();
+    else if (event.key === "PageDown") this.dots[Math.min(this.at + 1, this.dots.length - 1)].focus();
+    else if (event.key === "PageUp") this.dots[Math.max(this.at - 1, 0)].focus();
     else if (DIRECTIONS[event.key]) this.dots[this.next(DIRECTIONS[event.key])].focus();
     else return;
     event.preventDefault();
   }
 
-  /** Return the nearest point in a direction, within 45 degrees; this one where there is none. */
+  /** Return the nearest point in a direction, or this one; what lies aside counts as further away. */
   next([right, down]) {
     const [x, y] = this.places[this.at];
     let [best, nearest] = [this.at, Infinity];
@@ -112,7 +114,7 @@ export class Plane {
       const along = (px - x) * right + (py - y) * down;
       const across = Math.abs((px - x) * down) + Math.abs((py - y) * right);
       const distance = along + 2 * across;
-      if (index !== this.at && along > 0 && across <= along && distance < nearest) {
+      if (along > 0 && distance < nearest) {
         [best, nearest] = [index, distance];
       }
     });
