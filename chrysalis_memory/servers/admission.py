@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chrysalis_memory.replication.routes import PULL, PUSH, check_token
 from chrysalis_memory.servers.rates import Rates
-from chrysalis_memory.servers.refusals import Refusal, Refused
+from chrysalis_memory.servers.refusals import Refusal
 
 _SYNC_COST = 0.1
 """A first sync is a quick row of requests, each of which brings a thousand memories."""
@@ -67,75 +67,77 @@ class Admission:
                 headers.setdefault("Cache-Control", "no-store")
             await send(message)
 
-        try:
-            self._admit(scope, Headers(scope=scope))
-        except Refused as refused:
-            await Refusal(refused)(scope, receive, send_safely)
-        else:
-            await self._app(scope, receive, send_safely)
+        refusal = self._refusal(scope, Headers(scope=scope))
+        await (refusal or self._app)(scope, receive, send_safely)
 
-    def _admit(self, scope: Scope, headers: Headers) -> None:
-        self._check_rate(scope)
-        self._check_host(headers)
-        _check_origin(headers)
-        self._check_token(scope["path"], headers)
-        _check_path(scope)
+    def _refusal(self, scope: Scope, headers: Headers) -> Refusal | None:
+        return (
+            self._check_rate(scope)
+            or self._check_host(headers)
+            or _check_origin(headers)
+            or self._check_token(scope["path"], headers)
+            or _check_path(scope)
+        )
 
-    def _check_rate(self, scope: Scope) -> None:
+    def _check_rate(self, scope: Scope) -> Refusal | None:
         if self._rates is None:
-            return
+            return None
         address, _ = scope.get("client") or ("", 0)
         cost = _SYNC_COST if scope["path"] in (PULL, PUSH) else 1.0
         seconds = self._rates.wait_seconds(address, cost=cost)
-        if seconds:
-            raise Refused(
-                HTTPStatus.TOO_MANY_REQUESTS,
-                "PeerRefused",
-                "too many requests at once; come again after the seconds in Retry-After",
-                {"Retry-After": str(math.ceil(seconds))},
-            )
+        if not seconds:
+            return None
+        return Refusal(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            "PeerRefused",
+            "too many requests at once; come again after the seconds in Retry-After",
+            {"Retry-After": str(math.ceil(seconds))},
+        )
 
-    def _check_host(self, headers: Headers) -> None:
-        if self._token is None and not is_loopback(_without_port(headers.get("host", ""))):
-            message = "without a token only a local address is answered"
-            raise Refused(HTTPStatus.FORBIDDEN, "PeerRefused", message)
+    def _check_host(self, headers: Headers) -> Refusal | None:
+        if self._token is not None or is_loopback(_without_port(headers.get("host", ""))):
+            return None
+        message = "without a token only a local address is answered"
+        return Refusal(HTTPStatus.FORBIDDEN, "PeerRefused", message)
 
-    def _check_token(self, path: str, headers: Headers) -> None:
+    def _check_token(self, path: str, headers: Headers) -> Refusal | None:
         if self._token is None or path in self._open_paths or path.startswith(self._open_folders):
-            return
+            return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # Headers are read as Latin-1, so this gives back the very bytes that came.
         is_same = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-        if scheme.lower() != "bearer" or not is_same:
-            raise Refused(
-                HTTPStatus.UNAUTHORIZED,
-                "PeerRefused",
-                "a valid token is needed",
-                {"WWW-Authenticate": "Bearer"},
-            )
+        if scheme.lower() == "bearer" and is_same:
+            return None
+        return Refusal(
+            HTTPStatus.UNAUTHORIZED,
+            "PeerRefused",
+            "a valid token is needed",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
 
-def _check_origin(headers: Headers) -> None:
+def _check_origin(headers: Headers) -> Refusal | None:
     """Refuse what a page of somebody else sends; of the own page both schemes may be true.
 
     A proxy that speaks TLS makes ``http`` here of what is ``https`` to the browser.
     """
     origin = headers.get("origin")
-    if origin is None:
-        return
-    scheme, _, place = origin.partition("://")
-    if scheme not in ("http", "https") or place.lower() != headers.get("host", "").lower():
-        message = "a page of another origin may not ask here; open the page that is served here"
-        raise Refused(HTTPStatus.FORBIDDEN, "PeerRefused", message)
+    scheme, _, place = (origin or "").partition("://")
+    is_own = scheme in ("http", "https") and place.lower() == headers.get("host", "").lower()
+    if origin is None or is_own:
+        return None
+    message = "a page of another origin may not ask here; open the page that is served here"
+    return Refusal(HTTPStatus.FORBIDDEN, "PeerRefused", message)
 
 
-def _check_path(scope: Scope) -> None:
+def _check_path(scope: Scope) -> Refusal | None:
     """Refuse a path that is no UTF-8, which would otherwise be read as another."""
     try:
         unquote_to_bytes(scope.get("raw_path") or b"").decode()
     except UnicodeDecodeError:
         message = "the path is not UTF-8 after percent-decoding"
-        raise Refused(HTTPStatus.BAD_REQUEST, "InvalidValue", message) from None
+        return Refusal(HTTPStatus.BAD_REQUEST, "InvalidValue", message)
+    return None
 
 
 def is_loopback(host: str) -> bool:

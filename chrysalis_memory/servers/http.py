@@ -71,7 +71,8 @@ def app(
         routes += pages.routes()
     operations.append(_description_of(operations, needs_token=token is not None))
     routes += [operation.route() for operation in operations]
-    rates = Rates(requests_per_second, burst=requests_per_second * _BURST_SECONDS)
+    burst = max(1.0, requests_per_second * _BURST_SECONDS)
+    rates = Rates(requests_per_second, burst=burst)
     open_paths = {operation.path for operation in operations if operation.is_open}
     found = Starlette(
         routes=routes,

@@ -11,13 +11,13 @@ from starlette.requests import ClientDisconnect, Request
 from chrysalis_memory import codec
 from chrysalis_memory.errors import InvalidDocument, InvalidValue
 from chrysalis_memory.query import refused
-from chrysalis_memory.servers.refusals import Refused
+from chrysalis_memory.servers import refusals
 from chrysalis_memory.wire import CONTENT_BYTES_MAX
 
 Model = TypeVar("Model", bound=BaseModel)
 
 JSON_BYTES_MAX = 4 * CONTENT_BYTES_MAX
-"""Room for the longest memory with every character escaped, and for its metadata."""
+"""Room for the longest memory with all beyond ASCII escaped, and for its metadata."""
 JSON = "application/json"
 _JSON_SECONDS_MAX = 30.0
 _QUERY_FIELDS_MAX = 1000
@@ -36,9 +36,9 @@ async def read_body(
         most_seconds: How long it may take to arrive.
 
     Raises:
-        Refused: it is longer, slower, or cut short.
+        Exception: it is longer, slower, or cut short; the request is refused.
     """
-    too_large = Refused(
+    too_large = refusals.refused(
         HTTPStatus.REQUEST_ENTITY_TOO_LARGE, kind, f"{what} has at most {most_bytes:,} bytes"
     )
     length = request.headers.get("content-length", "")
@@ -53,10 +53,10 @@ async def read_body(
                     raise too_large
     except TimeoutError:
         message = f"{what} is to arrive within {most_seconds:.0f} seconds"
-        raise Refused(HTTPStatus.REQUEST_TIMEOUT, kind, message) from None
+        raise refusals.refused(HTTPStatus.REQUEST_TIMEOUT, kind, message) from None
     except ClientDisconnect:
         message = f"the connection ended within {what}"
-        raise Refused(HTTPStatus.BAD_REQUEST, kind, message) from None
+        raise refusals.refused(HTTPStatus.BAD_REQUEST, kind, message) from None
     return bytes(body)
 
 
@@ -64,19 +64,19 @@ def check_content_type(request: Request, expected: str, *, what: str, kind: str)
     """Check what a body is said to be; a form of a web page cannot say what is expected here.
 
     Raises:
-        Refused: it is said to be something else.
+        Exception: it is said to be something else; the request is refused.
     """
     given, _, parameters = request.headers.get("content-type", "").lower().partition(";")
     if given.strip() != expected or parameters.strip() not in ("", "charset=utf-8"):
         message = f"{what} has the content type {expected}"
-        raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, kind, message)
+        raise refusals.refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, kind, message)
 
 
 async def read_json(request: Request) -> dict[str, Any]:
     """Read a body that is one JSON object.
 
     Raises:
-        Refused: it is too long, too slow, or said to be something else.
+        Exception: it is too long, too slow, or said to be something else; it is refused.
         InvalidDocument: it is no strict JSON, or no object.
         InvalidValue: it holds what no memory can hold.
     """
@@ -153,4 +153,6 @@ def _json(name: str, text: str) -> Any:
         codec.check_json(value)
     except InvalidValue as error:
         raise InvalidValue(f"{name}: {error}") from error
+    if value is None:
+        raise InvalidValue(f"{name} is null; leave it out of the URL")
     return value

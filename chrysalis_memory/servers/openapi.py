@@ -51,6 +51,7 @@ def describe(operations: Iterable[Operation], *, needs_token: bool) -> dict[str,
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
     return {
         "openapi": "3.1.0",
+        "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",
         "info": {
             "title": "Chrysalis Memory",
             "version": version("chrysalis-memory"),
@@ -90,11 +91,12 @@ def _operation(
 
 
 def _responses(operation: Operation, schemas: _Schemas) -> dict[str, Any]:
-    schema = _any([schemas[model, "serialization"] for model in operation.gives])
+    unnamed = {"type": "object" if operation.media_type == _JSON else "string"}
+    schema = _any([schemas[model, "serialization"] for model in operation.gives]) or unnamed
     answers: dict[str, Any] = {
         str(int(operation.status)): {
             "description": "The answer.",
-            "content": {operation.media_type: {"schema": schema or {"type": "string"}}},
+            "content": {operation.media_type: {"schema": schema}},
         }
     }
     bodies = _BODY_REFUSALS if operation.method in ("POST", "PATCH") else ()

@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from chrysalis_memory.codec import digest
 
+FOLDER = resources.files("chrysalis_memory.servers") / "explorer"
 _INDEX = "index.html"
 _TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -58,8 +59,6 @@ async def _served(request: Request, name: str) -> Response:
 def _read(name: str) -> bytes | None:
     """Return a file of the page; a name that is not in the folder's list is never opened."""
     found: dict[str, Traversable] = {
-        one.name: one
-        for one in (resources.files("chrysalis_memory.servers") / "explorer").iterdir()
-        if PurePosixPath(one.name).suffix in _TYPES
+        one.name: one for one in FOLDER.iterdir() if PurePosixPath(one.name).suffix in _TYPES
     }
     return found[name].read_bytes() if name in found else None

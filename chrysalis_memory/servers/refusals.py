@@ -9,6 +9,7 @@ from http import HTTPStatus
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 from starlette.types import ExceptionHandler, Receive, Scope, Send
 
 from chrysalis_memory.errors import (
@@ -28,8 +29,11 @@ _UNREAD_SECONDS_MAX = 5.0
 logger = logging.getLogger("chrysalis_memory")
 
 
-class Refused(Exception):
-    """A request is not answered, and its body not read to its end.
+class Refusal(JSONResponse):
+    """Answers a request whose body has not been read to its end, and closes the connection.
+
+    Closing while data of the other side is still arriving resets the connection, and then the
+    other side may lose the answer. So some more is read and dropped first.
 
     Args:
         status: The status that says so.
@@ -41,22 +45,8 @@ class Refused(Exception):
     def __init__(
         self, status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.kind = kind
-        self.headers = dict(headers or {})
-
-
-class Refusal(JSONResponse):
-    """Answers a request whose body has not been read to its end, and closes the connection.
-
-    Closing while data of the other side is still arriving resets the connection, and then the
-    other side may lose the answer. So some more is read and dropped first.
-    """
-
-    def __init__(self, refused: Refused) -> None:
-        content = {"error": refused.kind, "message": str(refused)}
-        super().__init__(content, refused.status, refused.headers | {"Connection": "close"})
+        content = {"error": kind, "message": message}
+        super().__init__(content, status, {**(headers or {}), "Connection": "close"})
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer, drop what still arrives within limits, then end."""
@@ -74,10 +64,21 @@ class Refusal(JSONResponse):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class _Refused(Exception):
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.status_code)
+        self.refusal = refusal
+
+
+def refused(status: int, kind: str, message: str) -> Exception:
+    """Return what to raise so that a request is answered with a :class:`Refusal`."""
+    return _Refused(Refusal(status, kind, message))
+
+
 def handlers() -> dict[type[Exception], ExceptionHandler]:
     """Return what turns each error into an answer that names no file and no line of code."""
     return {
-        Refused: _refusal,
+        _Refused: _refusal,
         HTTPException: _no_route,
         ChrysalisError: _failure,
         Exception: _unexpected,
@@ -89,16 +90,28 @@ def _answer(status: int, kind: str, message: str) -> JSONResponse:
 
 
 async def _refusal(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Refused)  # noqa: S101 - it is registered for this
-    return Refusal(error)
+    assert isinstance(error, _Refused)  # noqa: S101 - it is registered for this
+    return error.refusal
 
 
 async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - it is registered for this
     message = f"there is no {request.method} {request.url.path}; /v1/openapi.json lists what is"
     answer = _answer(error.status_code, "UnknownRoute", message)
-    answer.headers.update(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        answer.headers["Allow"] = ", ".join(sorted(_methods(request)))
     return answer
+
+
+def _methods(request: Request) -> set[str]:
+    """Return the methods of all routes that a path has; Starlette knows but the first."""
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    return {
+        method
+        for route in routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in route.methods or ()
+    }
 
 
 async def _failure(_: Request, error: Exception) -> Response:

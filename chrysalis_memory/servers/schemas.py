@@ -26,7 +26,7 @@ Number = Annotated[float, Field(strict=True)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 # What is asked
@@ -40,6 +40,8 @@ class NewMemories(_Model):
 
 class Wanted(Filter):
     """Conditions on memories, all of which must hold."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     # As it is sent; the filter that is made of it checks it.
     metadata: dict[str, Any] = Field(default_factory=dict)  # pyright: ignore[reportIncompatibleVariableOverride, reportUnknownVariableType]
@@ -78,7 +80,7 @@ class Mapped(Wanted):
 class Recalling(Wanted):
     """A question to the memory; see ``AgentMemory.recall``."""
 
-    query: str
+    query: Annotated[str, Field(json_schema_extra={"pattern": r"\S"})]
     k: Annotated[int, Field(strict=True, ge=1, le=K_MAX)] = 10
     track: StrictBool = True
     """Whether to count this as a use of what is found."""
@@ -211,7 +213,8 @@ class Point(_Model):
     id: str
     x: float
     y: float
-    content: Annotated[str, Field(description=f"The first {SUMMARY_CHARACTERS} characters.")]
+    content: str
+    """The first 120 characters."""
     memory_type: str
     tags: tuple[str, ...]
     created_at: datetime

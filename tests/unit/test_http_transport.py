@@ -291,6 +291,16 @@ def test_without_the_extra_it_says_what_to_install(missing: str, module: str, ex
     assert f"pip install 'chrysalis-memory[{extra}]'" in done.stdout
 
 
+def test_a_server_needs_nothing_of_the_client():
+    code = (
+        "import sys; sys.modules['httpx'] = None\n"
+        "import chrysalis_memory.servers.http; print('served')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "served\n"
+
+
 async def test_closing_twice_is_allowed(odd: OddServer):
     transport = HttpTransport(odd.url)
     await transport.pull(FRAME)
