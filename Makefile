@@ -6,13 +6,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
 
 test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 	@$(BIN)/python -m pytest -q
+
+test-browser: $(VENV)/.installed-browser  ## Test the explorer page in Debian's chromium.
+	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
@@ -62,6 +65,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing the test tools into $(VENV) ..."
 	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'  # the first that reads dependency groups
 	@$(BIN)/pip install --quiet --group dev
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	@echo "Installing playwright into $(VENV) ..."
+	@$(BIN)/pip install --quiet --group browser
+	@if test "$$(id -u)" = 0 && test -z "$$CHROMIUM" && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
+		echo "Installing chromium ..."; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; fi
 	@touch $@
 
 # A virtual environment of its own: torch comes first, so that its CPU build stays.
