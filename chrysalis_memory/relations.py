@@ -26,6 +26,25 @@ class Related(NamedTuple):
     """Cosine of both vectors; ``None`` where one is missing."""
 
 
+def require(storage: MemoryStorage, memory_id: str) -> MemoryDocument:
+    """Return one memory.
+
+    Raises:
+        MemoryNotFound: the id is unknown.
+        MemoryForgotten: it was forgotten.
+    """
+    return storage.document(storage.read(lambda session: _known(storage, session, memory_id)))
+
+
+def _known(storage: MemoryStorage, session: Session, memory_id: str) -> StoredMemory:
+    stored = session.load(memory_id)
+    if stored is None:
+        raise MemoryNotFound(memory_id)
+    if storage.document(stored).is_forgotten:
+        raise MemoryForgotten(memory_id)
+    return stored
+
+
 def related(storage: MemoryStorage, memory_id: str, k: int, wanted: Filter) -> list[Related]:
     """Return what a memory links to, by id, and then the ``k`` others most alike.
 
@@ -42,12 +61,8 @@ def related(storage: MemoryStorage, memory_id: str, k: int, wanted: Filter) -> l
     query = storage.query(wanted)
 
     def work(session: Session) -> list[Related]:
-        own = session.load(memory_id)
-        if own is None:
-            raise MemoryNotFound(memory_id)
+        own = _known(storage, session, memory_id)
         memory = storage.document(own)
-        if memory.is_forgotten:
-            raise MemoryForgotten(memory_id)
         links: dict[str, Link] = dict.fromkeys(memory.get_related(), "related")
         links |= dict.fromkeys(memory.get_parents(), "parent")
         loaded = [session.load(one) for one in sorted(links)]

@@ -3,11 +3,17 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from chrysalis_memory import transfer
+from chrysalis_memory import telemetry, transfer
 from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.storage import MemoryStorage
-from chrysalis_memory.syncing import PeerStatus, SyncProgress, SyncReport
+from chrysalis_memory.syncing import (
+    KeptApart,
+    PeerStatus,
+    SyncProgress,
+    SyncReport,
+    kept_apart,
+)
 
 
 class Copying(Started):
@@ -60,7 +66,17 @@ class Copying(Started):
             ReplicationError: it does not keep to the protocol, or is of another version.
             StorageError: one of the two files cannot be read or written.
         """
-        return await self._open.syncing.sync(peer, token=token, progress=progress)
+        with self._traced(telemetry.SYNC) as span:
+            report = await self._open.syncing.sync(peer, token=token, progress=progress)
+            span.count(report.sent + report.received)
+            span.set(
+                chrysalis__sync__sent=report.sent,
+                chrysalis__sync__received=report.received,
+                chrysalis__sync__merged=report.merged,
+                chrysalis__sync__messages=report.messages,
+                chrysalis__sync__verified=report.verified,
+            )
+        return report
 
     async def keep_in_sync(
         self,
@@ -83,6 +99,11 @@ class Copying(Started):
     async def sync_status(self) -> list[PeerStatus]:
         """Return, for each peer, what the last sync with it came to, whoever ran it."""
         return await self._open.syncing.statuses()
+
+    async def quarantined(self) -> list[KeptApart]:
+        """Return what is kept apart because its stamps lie in the future, soonest first."""
+        running = self._open
+        return await running.in_thread(lambda: kept_apart(running.storage))
 
     async def backup(self, path: str | Path) -> None:
         """Write a copy of the store to a new file, as of one moment, while others go on.

@@ -62,7 +62,10 @@ class Finding(Started):
         if isinstance(queries, str):
             raise InvalidValue("recall_many takes a list of queries; for a single one call recall")
         running = self._open
-        found = await running.recaller.recall_many(queries, k, options)
+        with self._traced("search_memory") as span:
+            span.query(queries)
+            found = await running.recaller.recall_many(queries, k, options)
+            span.found([memory for memories in found for memory in memories])
         if track:
             for memories in found:
                 running.count_access(memories)
@@ -82,6 +85,16 @@ class Finding(Started):
         """Return one memory; ``None`` when unknown or forgotten."""
         running = await self._settled()
         return await running.in_thread(lambda: running.storage.get(memory_id))
+
+    async def require(self, memory_id: str) -> MemoryDocument:
+        """Return one memory, or say why there is none.
+
+        Raises:
+            MemoryNotFound: the id is unknown.
+            MemoryForgotten: it was forgotten.
+        """
+        running = await self._settled()
+        return await running.in_thread(lambda: relations.require(running.storage, memory_id))
 
     async def find(
         self,

@@ -56,7 +56,7 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
     from chrysalis_memory.database_url import DatabaseURL, named
     from chrysalis_memory.errors import NotADatabase
 
-    with _refusals_told():
+    with refusals_told():
         is_file = not isinstance(named(path), DatabaseURL)
         if must_exist and is_file and not Path(path).expanduser().exists():
             raise NotADatabase(f"there is no memory at {path!r}; learning something makes one")
@@ -66,12 +66,12 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run until it ends."""
-    with _refusals_told():
+    with refusals_told():
         return asyncio.run(work)
 
 
 @contextlib.contextmanager
-def _refusals_told() -> Generator[None]:
+def refusals_told() -> Generator[None]:
     """Make one line and an exit code of what the memory or a file refuses."""
     from chrysalis_memory import ChrysalisError
 

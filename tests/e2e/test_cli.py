@@ -24,8 +24,8 @@ from chrysalis_memory.wire import MEMORY_TYPES
 ROOT = Path(__file__).parents[2]
 HELP_SECONDS_MAX = 3.0  # far above what is usual, for a machine that is busy with other tests
 COMMANDS = (
-    "backup", "clone", "demo", "export", "import", "learn", "quarantine", "recall", "reindex",
-    "serve", "stats", "sync",
+    "backup", "clone", "demo", "export", "import", "learn", "mcp", "quarantine", "recall",
+    "reindex", "serve", "stats", "sync",
 )  # fmt: skip
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

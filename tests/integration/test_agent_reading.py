@@ -44,6 +44,20 @@ async def test_a_list_that_cannot_be_is_refused(agent: AgentMemory, options: dic
         await agent.find(**options)
 
 
+async def test_a_memory_that_is_required_is_returned_or_said_to_be_unknown_or_forgotten(
+    agent: AgentMemory,
+):
+    one = await agent.learn("Tea is at four")
+    gone = await agent.learn("Milk is in the fridge")
+    await agent.forget(gone)
+
+    assert (await agent.require(one)).content == "Tea is at four"
+    with pytest.raises(MemoryForgotten, match=gone):
+        await agent.require(gone)
+    with pytest.raises(MemoryNotFound, match="no memory has the id 'nothing'"):
+        await agent.require("nothing")
+
+
 async def test_tags_are_counted_among_what_matches(agent: AgentMemory):
     await agent.learn("one", tags=["x", "y"])
     await agent.learn("two", tags=["x"], namespace="work")
