@@ -69,6 +69,7 @@ class MemoryNotFound(ChrysalisError, KeyError):
         super().__init__(
             f"no memory has the id {memory_id!r}; recent() and count() show what is stored"
         )
+        self.memory_id = memory_id
 
     def __str__(self) -> str:
         return str(self.args[0])
@@ -82,6 +83,7 @@ class MemoryForgotten(ChrysalisError):
             f"memory {memory_id!r} was forgotten and is not changed by this; "
             f"to bring it back on purpose call learn(text, id={memory_id!r})"
         )
+        self.memory_id = memory_id
 
 
 class ReplicationError(ChrysalisError):

@@ -49,3 +49,18 @@ class SavedRow(NamedTuple):
     content: str | None
     same: frozenset[str]
     """The fields of :class:`MemoryRow` that need not be written again."""
+
+
+class IndexedMemory(NamedTuple):
+    """A memory with all that a store keeps for finding it."""
+
+    number: int
+    row: MemoryRow
+    """As it is stored, its tags and metadata in any order."""
+    access: Mapping[str, int]
+    has_its_words: bool
+    """Whether the word index holds what its text comes to, and nothing once it is forgotten."""
+    vectors: Mapping[int, bytes]
+    """By the number of the space: the digest of the text whose vector is kept."""
+    pending: frozenset[int]
+    """The numbers of the spaces in which it waits for a vector."""

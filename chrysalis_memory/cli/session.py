@@ -32,15 +32,13 @@ def with_memory(
 ) -> T:
     """Open the memory that is meant, work on it, and close it."""
     from chrysalis_memory import AgentMemory
+    from chrysalis_memory.cli.settings import settings as settled
 
     async def session() -> T:
-        memory = AgentMemory(
-            options.agent,
-            path=options.db if path is None else path,
-            embedder=options.embedder,
-            must_exist=must_exist,
-            **settings,
+        agent, config = settled(
+            options, **(settings if path is None else settings | {"path": path})
         )
+        memory = AgentMemory(agent, config=config, must_exist=must_exist)
         await memory.start(progress=progress)
         try:
             return await work(memory)
@@ -56,7 +54,7 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
     from chrysalis_memory.database_url import DatabaseURL, named
     from chrysalis_memory.errors import NotADatabase
 
-    with _refusals_told():
+    with refusals_told():
         is_file = not isinstance(named(path), DatabaseURL)
         if must_exist and is_file and not Path(path).expanduser().exists():
             raise NotADatabase(f"there is no memory at {path!r}; learning something makes one")
@@ -66,19 +64,38 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run until it ends."""
-    with _refusals_told():
+    with refusals_told():
         return asyncio.run(work)
 
 
 @contextlib.contextmanager
-def _refusals_told() -> Generator[None]:
+def refusals_told() -> Generator[None]:
     """Make one line and an exit code of what the memory or a file refuses."""
     from chrysalis_memory import ChrysalisError
+    from chrysalis_memory.errors import MemoryForgotten, MemoryNotFound
 
     try:
         yield
+    except MemoryNotFound as error:
+        raise unknown(error.memory_id) from error
+    except MemoryForgotten as error:
+        raise click.ClickException(
+            f"memory {error.memory_id!r} was forgotten; to bring it back on purpose learn a text "
+            f"with --id {error.memory_id}"
+        ) from error
+    except KeyboardInterrupt:
+        raise click.Abort from None  # the group would print an empty line
+    except BrokenPipeError:
+        raise  # nobody is there to read what is wrong
     except (ChrysalisError, OSError) as error:
         raise click.ClickException(one_line(error)) from error
+
+
+def unknown(memory_id: str) -> click.ClickException:
+    """Return the error that says an id is unknown."""
+    return click.ClickException(
+        f"no memory has the id {memory_id!r}; 'chrysalis list' shows what there is"
+    )
 
 
 async def until_stopped(work: Coroutine[Any, Any, Any]) -> None:

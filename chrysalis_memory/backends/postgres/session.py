@@ -13,12 +13,8 @@ from chrysalis_memory.backends.postgres.peers import Peers
 from chrysalis_memory.backends.postgres.schema import BUCKETS_PER_PART
 from chrysalis_memory.backends.postgres.spaces import Seen
 from chrysalis_memory.backends.postgres.token_vectors import TokenVectors
-from chrysalis_memory.backends.postgres.words import (
-    Tokenizers,
-    WordIndex,
-    changed_texts,
-    locking,
-)
+from chrysalis_memory.backends.postgres.whole import Whole
+from chrysalis_memory.backends.postgres.words import Tokenizers, changed_texts, locking
 from chrysalis_memory.backends.rows import StoredMemory
 from chrysalis_memory.changes import bucket_of
 from chrysalis_memory.query import Order, Query
@@ -38,7 +34,7 @@ _NO_ACCESS: Mapping[str, int] = {}
 _new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-class PostgresSession(WordIndex, TokenVectors, Episodes, ChangeLog, Peers):
+class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
     """Reads and writes memory rows on one connection; see :class:`Session`.
 
     Args:

@@ -14,7 +14,7 @@ from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
-from chrysalis_memory.backends.sqlite.words import WordIndex
+from chrysalis_memory.backends.sqlite.whole import Whole
 from chrysalis_memory.changes import access_digest
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import Order, Query
@@ -31,7 +31,7 @@ _NO_ACCESS: Mapping[str, int] = {}
 _new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
-class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
+class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
     def __init__(
@@ -42,7 +42,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
         *,
         vector_storage: VectorStorage = "float32",
     ) -> None:
-        WordIndex.__init__(self, connection, None if caches is None else caches.frequencies)
+        Whole.__init__(self, connection, None if caches is None else caches.frequencies)
         VectorSpaces.__init__(self, connection, caches, vector_storage)
         SQLiteChangeFeed.__init__(self)
         self._path = path
