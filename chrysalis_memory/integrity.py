@@ -8,7 +8,7 @@ or written by a fault of the program.
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
-from chrysalis_memory import codec
+from chrysalis_memory import codec, wire
 from chrysalis_memory import state as states
 from chrysalis_memory.backends.base import Session, Space
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
@@ -91,7 +91,7 @@ def _wrong(one: IndexedMemory, spaces: Sequence[Space]) -> Iterator[str]:
     if codec.digest(stored.state) != stored.digest:
         yield "its state is not the one that was written: the digest differs"
     try:
-        memory_id, state = states.decode(stored.state)
+        memory_id, state = wire.from_bytes(stored.state)
     except InvalidValue as error:
         yield f"its state cannot be read: {error}"
         return

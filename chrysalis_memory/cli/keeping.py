@@ -15,7 +15,14 @@ from chrysalis_memory.cli.output import (
     print_json,
     print_table,
 )
-from chrysalis_memory.cli.program import Options, cli, memory_options, options_of
+from chrysalis_memory.cli.program import (
+    COMPLETION_VARIABLE,
+    PROGRAM,
+    Options,
+    cli,
+    memory_options,
+    options_of,
+)
 from chrysalis_memory.cli.session import finish, with_memory
 
 if TYPE_CHECKING:
@@ -160,4 +167,4 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise click.ClickException(f"click does not know {shell!r}")
-    click.echo(made(cli, {}, "chrysalis", "_CHRYSALIS_COMPLETE").source())
+    click.echo(made(cli, {}, PROGRAM, COMPLETION_VARIABLE).source())

@@ -14,6 +14,8 @@ import click
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+PROGRAM = "chrysalis"
+COMPLETION_VARIABLE = "_CHRYSALIS_COMPLETE"
 STOPPED = 130
 OUTPUT_CLOSED = 141
 
@@ -85,7 +87,7 @@ memory_options = options_of("db", "agent", "embedder", "json")
 
 @click.group(epilog=EPILOG, context_settings={"max_content_width": 100})
 @memory_options
-@click.version_option(package_name="chrysalis-memory", prog_name="chrysalis")
+@click.version_option(package_name="chrysalis-memory", prog_name=PROGRAM)
 def cli() -> None:
     """Semantic memory for agents: one file, offline, found by meaning, merged without conflict."""
 
@@ -96,7 +98,7 @@ def main() -> None:
         if isinstance(stream, io.TextIOWrapper) and not stream.isatty():
             stream.reconfigure(encoding="utf-8")
     try:
-        code = cli.main(prog_name="chrysalis", standalone_mode=False)
+        code = _run()
         sys.stdout.flush()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
@@ -107,7 +109,22 @@ def main() -> None:
         _end(STOPPED, "Stopped")
     except BrokenPipeError:
         _end(OUTPUT_CLOSED, None)
-    sys.exit(code if isinstance(code, int) else 0)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Do what ``cli.main`` does, which has exit codes and lines of its own for how it ends."""
+    completing = os.environ.get(COMPLETION_VARIABLE)
+    if completing:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, completing)
+    try:
+        with cli.make_context(PROGRAM, sys.argv[1:]) as context:
+            cli.invoke(context)
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return 0
 
 
 def _said(error: click.ClickException) -> str:

@@ -14,6 +14,7 @@ from chrysalis_memory.cli.program import Options, cli, options_of
 from chrysalis_memory.cli.session import (
     embed_waiting,
     finish,
+    refusals_told,
     until_stopped,
     waiting,
     with_memory,
@@ -160,6 +161,8 @@ def serve(options: Options, file: str, host: str, port: int, token: str | None) 
     here: what arrives gets its vector when an agent opens the file.
     """
     _check(options)
+    if token is None:
+        token = _token_of_settings(options)
 
     def work(storage: MemoryStorage) -> None:
         from chrysalis_memory.servers.http import serve
@@ -171,6 +174,14 @@ def serve(options: Options, file: str, host: str, port: int, token: str | None) 
         finish(until_stopped(serving))
 
     with_store(file, work, must_exist=False)
+
+
+def _token_of_settings(options: Options) -> str | None:
+    from chrysalis_memory.cli.settings import settings
+
+    with refusals_told():
+        token = settings(options).config.token
+    return None if token is None else token.get_secret_value()
 
 
 @cli.command()

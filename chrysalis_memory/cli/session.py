@@ -83,8 +83,6 @@ def refusals_told() -> Generator[None]:
             f"memory {error.memory_id!r} was forgotten; to bring it back on purpose learn a text "
             f"with --id {error.memory_id}"
         ) from error
-    except KeyboardInterrupt:
-        raise click.Abort from None  # the group would print an empty line
     except BrokenPipeError:
         raise  # nobody is there to read what is wrong
     except (ChrysalisError, OSError) as error:

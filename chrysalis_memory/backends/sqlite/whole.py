@@ -1,5 +1,6 @@
 """Reading a file with all that is derived in it, to see whether it is whole."""
 
+from collections import Counter
 from typing import Any
 
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
@@ -65,15 +66,40 @@ class Whole(WordIndex):
         return found
 
     def damage(self) -> list[str]:
-        """See :meth:`Session.damage`; SQLite's own check reads tables, indexes and words."""
+        """See :meth:`Session.damage`; SQLite's own check reads tables and indexes."""
         found = self.connection.execute(f"PRAGMA integrity_check({_PROBLEMS_MAX})").fetchall()
         problems = [f"SQLite says: {said}" for (said,) in found if said != "ok"]
         for table, _, other, _ in self.connection.execute("PRAGMA foreign_key_check").fetchall():
             problems.append(f"a row of {table} belongs to no row of {other}")
-        counted = self.connection.execute(
-            "SELECT count(*), coalesce(sum(length), 0) FROM memory_word"
-        ).get
+        return problems + self._word_damage()
+
+    def _word_damage(self) -> list[str]:
+        """Count every token, which the index must have counted too."""
+        memories, tokens = 0, Counter[str]()
+        holding = Counter[str]()
+        for (text,) in self.connection.execute("SELECT tokens FROM memory_word"):
+            found = text.split()
+            memories += 1
+            tokens.update(found)
+            holding.update(set(found))
+        problems: list[str] = []
         kept = self.connection.execute("SELECT memories, tokens FROM word_statistics").get
-        if counted != kept:
-            problems.append(f"the word index counts {kept} memories and words, and holds {counted}")
+        if kept != (memories, tokens.total()):
+            problems.append(
+                f"the word index counts {kept[0]:,} memories and {kept[1]:,} words, and holds "
+                f"{memories:,} and {tokens.total():,}"
+            )
+        wrong = [
+            term
+            for term, has, count in self.connection.execute(
+                "SELECT term, doc, cnt FROM memory_term"
+            )
+            if (holding.pop(term, 0), tokens[term]) != (has, count)
+        ]
+        if wrong or holding:
+            one = min([*wrong, *holding])
+            problems.append(
+                f"the word index finds {len(wrong) + len(holding):,} words, such as {one!r}, in "
+                "other memories than those that hold them"
+            )
         return problems
