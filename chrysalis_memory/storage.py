@@ -97,19 +97,18 @@ class MemoryStorage:
     def _identify(self) -> Identity:
         place = self._backend.place()
 
-        def work(transaction: Transaction) -> Identity:
-            known = identity.known(transaction.session)
-            if known is not None and known.place == place:
-                return known
-            return identity.renew(transaction.session, place)
+        def own(session: Session) -> Identity | None:
+            known = identity.known(session)
+            return known if known is not None and known.place == place else None
 
-        known = self.read(identity.known)
-        return known if known and known.place == place else self.submit(work).result()
+        return self.read(own) or self.run(
+            lambda t: own(t.session) or identity.renew(t.session, place)
+        )
 
     def renew_identity(self) -> None:
         """Take a new replica id and a new epoch; for a file that is found to be a copy."""
         place = self._backend.place()
-        self.replica = self.submit(lambda t: identity.renew(t.session, place)).result().replica
+        self.replica = self.run(lambda t: identity.renew(t.session, place)).replica
 
     # Writing
 
@@ -119,12 +118,17 @@ class MemoryStorage:
         Writes that wait at the same time share one fsync. If ``work`` raises, nothing it did
         remains; cancelling the future leaves the write undone or lets it end whole.
         """
-        return self._backend.write(
-            lambda session: work(Transaction(session, self.instance, self.clock))
-        )
+        return self._backend.write(lambda session: work(self._transaction(session)))
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """Run ``work`` as one transaction, and return what it returns once it is durable."""
+        return self._backend.run(lambda session: work(self._transaction(session)))
+
+    def _transaction(self, session: Session) -> Transaction:
+        return Transaction(session, self.instance, self.clock)
 
     def on_group_end(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` on the writing thread whenever a group of writes has ended."""
+        """Call ``listener`` on whichever thread wrote, whenever a group of writes has ended."""
         self._backend.on_group_end(listener)
 
     def put(self, document: MemoryDocument, embedding: Embedding | None = None) -> str:
@@ -139,12 +143,12 @@ class MemoryStorage:
             InvalidValue: the embedding's dimension is not that of its space.
             StoreBusy: another process kept the file locked.
         """
-        return self.submit(lambda transaction: transaction.put(document, embedding)).result().id
+        return self.run(lambda transaction: transaction.put(document, embedding)).id
 
     def put_many(self, documents: Iterable[MemoryDocument]) -> list[str]:
         """Merge documents in one transaction, all or none, and return their ids."""
         batch = list(documents)
-        return self.submit(lambda transaction: transaction.put_many(batch)).result()
+        return self.run(lambda transaction: transaction.put_many(batch))
 
     def update(self, memory_id: str, change: Callable[[MemoryDocument], None]) -> MemoryDocument:
         """Read, change and save one memory in one transaction.
@@ -164,15 +168,15 @@ class MemoryStorage:
             change(document)
             return transaction.put(document)
 
-        return self.submit(work).result()
+        return self.run(work)
 
     def forget(self, memory_id: str) -> bool:
         """Forget one memory with its vectors, words and tags; tell whether there was one."""
-        return self.submit(lambda transaction: transaction.forget(memory_id)).result()
+        return self.run(lambda transaction: transaction.forget(memory_id))
 
     def record_access(self, counts: Mapping[str, int]) -> None:
         """Count uses by id, under this store's replica."""
-        self.submit(lambda t: t.count_access(counts)).result()
+        self.run(lambda t: t.count_access(counts))
 
     def merge_collection(self, collection: MemoryCollection) -> int:
         """Merge a collection in one transaction; return how many memories that changed."""
@@ -181,7 +185,7 @@ class MemoryStorage:
     def merge(self, documents: Iterable[MemoryDocument]) -> int:
         """Merge documents from elsewhere in one transaction; return how many that changed."""
         batch = list(documents)
-        return self.submit(lambda transaction: transaction.merge_many(batch)).result()
+        return self.run(lambda transaction: transaction.merge_many(batch))
 
     # Reading
 
@@ -307,11 +311,11 @@ class MemoryStorage:
             return known or transaction.session.create_space(fingerprint, model, dimension, name)
 
         known = next((s for s in self.spaces() if s.fingerprint == fingerprint), None)
-        return known or self.submit(work).result()
+        return known or self.run(work)
 
     def activate_space(self, space: Space) -> None:
         """Make recall search ``space``, and drop the others."""
-        self.submit(lambda t: t.session.activate_space(space)).result()
+        self.run(lambda t: t.session.activate_space(space))
 
     def pending(self, space: Space, *, limit: int) -> list[Pending]:
         """Return memories that wait for their vector."""
@@ -336,7 +340,7 @@ class MemoryStorage:
                 for number, e in vectors
             )
 
-        return self.submit(work).result()
+        return self.run(work)
 
     def put_tokens(self, space: Space, tokens: Sequence[tuple[int, bytes, bytes]]) -> None:
         """Store packed token vectors by row number, each with the digest of its text.
@@ -350,7 +354,7 @@ class MemoryStorage:
                 for number, text_hash, packed in tokens:
                     transaction.session.save_tokens(space, number, text_hash, packed)
 
-        self.submit(work).result()
+        self.run(work)
 
     def rebuild_indexes(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Build the indexes anew from texts and stored vectors, in short transactions.
@@ -361,9 +365,7 @@ class MemoryStorage:
             progress: Called after each with how much is done and how much there is.
         """
         memories = self.count(Filter(include_archived=True, include_expired=True))
-        rebuild(self.submit, self.spaces(), memories, progress)
-
-    # Copies
+        rebuild(self.run, self.spaces(), memories, progress)
 
     def backup(self, path: str | Path) -> None:
         """Write a copy of the store to a new file, as of one moment, while others go on.
@@ -380,8 +382,6 @@ class MemoryStorage:
         self.backup(path)
         with MemoryStorage(path, self.instance) as copy:  # found in a new place, it takes new names
             return copy.replica
-
-    # Closing
 
     def close(self) -> None:
         """Finish queued writes and running reads, close the file; closing twice is allowed."""

@@ -7,18 +7,17 @@ from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from pydantic import BaseModel, ConfigDict
 
 from chrysalis_memory import wire
 from chrysalis_memory.config import AgentMemoryConfig
-from chrysalis_memory.errors import ChrysalisError, InvalidValue, StorageError
+from chrysalis_memory.errors import ChrysalisError, StorageError
+from chrysalis_memory.readers import InThread
 from chrysalis_memory.replication import replicator
-from chrysalis_memory.replication.peers import open_transport
+from chrysalis_memory.replication.peers import open_transport, peer_name, takes_token
 from chrysalis_memory.replication.protocol import Report
 from chrysalis_memory.replication.replica import Replica
-from chrysalis_memory.replication.replicator import InThread
 from chrysalis_memory.storage import MemoryStorage
 
 SyncReport = Report
@@ -32,8 +31,6 @@ RELEASE_SECONDS = 60.0
 _JITTER = 0.2
 _DOUBLINGS_MAX = 20
 _STATUS = "status "
-_HTTP = ("http://", "https://")
-_FOLDER = "folder:"
 
 logger = logging.getLogger("chrysalis_memory")
 
@@ -141,7 +138,7 @@ class Syncing:
     ) -> SyncReport:
         await self._before()
         secret = self._config.token
-        if token is None and secret is not None and str(peer).lower().startswith(_HTTP):
+        if token is None and secret is not None and takes_token(peer):
             token = secret.get_secret_value()
         transport = await self._in_thread(lambda: open_transport(peer, token=token))
         try:
@@ -209,9 +206,7 @@ class Syncing:
             before = (await self._in_thread(self._kept)).get(peer, before)
             value = _status(before, report, error, now).model_dump_json()
             await self._in_thread(
-                lambda: self._storage.submit(
-                    lambda transaction: transaction.session.set_peer(_STATUS + peer, value)
-                ).result()
+                lambda: self._storage.run(lambda t: t.session.set_peer(_STATUS + peer, value))
             )
         except StorageError as failure:
             logger.warning("how a sync with %s went was not written: %s", peer, failure)
@@ -233,23 +228,6 @@ class Syncing:
         while True:
             await self._sleep(RELEASE_SECONDS)
             await self.release()
-
-
-def peer_name(peer: str | Path) -> str:
-    """Return what a peer is called: an absolute path, or a URL without credentials and query.
-
-    Raises:
-        InvalidValue: a URL that cannot be read.
-    """
-    text = str(peer)
-    if "://" not in text:
-        kind = _FOLDER if text.startswith(_FOLDER) else ""
-        return kind + str(Path(text.removeprefix(_FOLDER)).expanduser().resolve())
-    try:
-        scheme, place, path, *_ = urlsplit(text)
-    except ValueError as error:
-        raise InvalidValue(f"the URL of a peer cannot be read: {error}") from error
-    return urlunsplit((scheme, place.rpartition("@")[2], path, "", "")).rstrip("/")
 
 
 def _status(

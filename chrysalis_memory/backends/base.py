@@ -355,8 +355,12 @@ class Backend(Protocol):
         """
         ...
 
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Run ``work`` as one transaction, and return what it returns once it is durable."""
+        ...
+
     def on_group_end(self, listener: Callable[[], None]) -> None:
-        """Call ``listener`` on the writing thread whenever a group of writes has ended."""
+        """Call ``listener`` on whichever thread wrote, whenever a group of writes has ended."""
         ...
 
     def place(self) -> str:

@@ -58,9 +58,17 @@ class JobThread(ABC):
             self._jobs.put(job)
         return job.future
 
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Do a write and wait until it is durable.
+
+        Raises:
+            StoreClosed: the writer was closed.
+        """
+        return self.submit(work).result()
+
     @property
-    def is_current_thread(self) -> bool:
-        """Whether the caller runs on the writing thread, where waiting for a write cannot end."""
+    def is_inside(self) -> bool:
+        """Whether the caller runs inside a write, where waiting for another cannot end."""
         return threading.current_thread() is self._thread
 
     def close(self) -> None:

@@ -45,10 +45,11 @@ def worth_scoring(
     rows_max = _ROWS + _ROWS_SHARE * memories
     worth: dict[int, float] = {}
     rows = 0
-    left = sum(term.idf for term in terms)
+    total = left = sum(term.idf for term in terms)
     for term in sorted(terms, key=lambda term: term.frequency):
         # As many hold what is worth all that is left: who holds only that is not among them.
-        if _are_worth(worth, left, _SCORED * limit):
+        # (No memory is worth more than all terms so far.)
+        if total - left + _ROUNDING >= left and _are_worth(worth, left, _SCORED * limit):
             break
         left -= term.idf
         rows += term.frequency

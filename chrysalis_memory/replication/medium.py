@@ -153,8 +153,7 @@ class MediumTransport:
         while True:
             page = await asyncio.to_thread(self._page, request)
             left_seconds = until - time.monotonic()
-            has_news = page.items or page.more or page.behind or page.cursor != request.cursor
-            if has_news or left_seconds <= 0:
+            if page.is_news(request.cursor) or left_seconds <= 0:
                 return frames.encode(page)
             await asyncio.sleep(min(self._poll_seconds, left_seconds))
 

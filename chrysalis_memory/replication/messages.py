@@ -84,6 +84,10 @@ class Page(NamedTuple):
     waiting: tuple[str, ...] = ()
     """What cannot be read yet of a medium, each with the reason; it is tried again next time."""
 
+    def is_news(self, cursor: bytes) -> bool:
+        """Tell whether there was anything to tell one who had read up to ``cursor``."""
+        return bool(self.headers or self.items or self.more or self.behind or self.cursor != cursor)
+
     @staticmethod
     def checks() -> dict[str, Check]:
         """Return how each field is checked."""

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 from chrysalis_memory.codec import shown
 from chrysalis_memory.errors import InvalidValue
@@ -48,9 +49,8 @@ def open_transport(
         ReplicationError: what is needed to reach it is not installed.
         StorageError: the other store cannot be opened.
     """
-    given = str(peer)
-    scheme = given.partition("://")[0].lower() if "://" in given else ""
-    if scheme in ("http", "https"):
+    given, scheme = str(peer), _scheme(peer)
+    if takes_token(peer):
         from chrysalis_memory.replication.http import HttpTransport
 
         return HttpTransport(given, token=token, timeout_seconds=timeout_seconds)
@@ -66,6 +66,33 @@ def open_transport(
         # Not the whole: there may be a password in it.
         raise InvalidValue(f"what begins with {scheme}:// is no peer; give {FORMS}")
     return _at_path(given)
+
+
+def peer_name(peer: str | Path) -> str:
+    """Return what a peer is called: an absolute path, or a URL without credentials and query.
+
+    Raises:
+        InvalidValue: a URL that cannot be read.
+    """
+    text = str(peer)
+    if "://" not in text:
+        kind = _FOLDER if text.startswith(_FOLDER) else ""
+        return kind + str(Path(text.removeprefix(_FOLDER)).expanduser().resolve())
+    try:
+        scheme, place, path, *_ = urlsplit(text)
+    except ValueError as error:
+        raise InvalidValue(f"the URL of a peer cannot be read: {error}") from error
+    return urlunsplit((scheme, place.rpartition("@")[2], path, "", "")).rstrip("/")
+
+
+def takes_token(peer: str | Path) -> bool:
+    """Tell whether a peer may ask for a token: a served memory."""
+    return _scheme(peer) in ("http", "https")
+
+
+def _scheme(peer: str | Path) -> str:
+    scheme, is_url, _ = str(peer).partition("://")
+    return scheme.lower() if is_url else ""
 
 
 def _at_path(given: str) -> Transport:

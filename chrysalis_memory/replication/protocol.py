@@ -180,22 +180,21 @@ def synchronise(
         ReplicationError: the peer does not send what it offers.
     """
     sync = _Sync(record, report, progress)
-    page = yield from _pull(sync, wait_seconds)
-    pushed = yield from _push(sync)
-    if pushed:
-        page = yield from _pull(sync)  # what was pushed shows in the peer's feed, and in its sum
+    page = yield from _exchange(sync, wait_seconds)
     same = yield from _is_same(sync, page)
     if same is False:
         yield from _repair(sync)
-        page = yield from _pull(sync)
-        yield from _push(sync)
-        page = yield from _pull(sync) if sync.report.sent else _given(page)
+        page = yield from _exchange(sync)
         same = yield from _is_same(sync, page)
     report.verified = same
 
 
-def _given(page: Page) -> Generator[Step, Any, Page]:
-    yield from ()
+def _exchange(sync: _Sync, wait_seconds: float = 0) -> Generator[Step, Any, Page]:
+    """Pull and push what is new; return the peer's last page."""
+    page = yield from _pull(sync, wait_seconds)
+    pushed = yield from _push(sync)
+    if pushed:
+        page = yield from _pull(sync)  # what was pushed shows in the peer's feed, and in its sum
     return page
 
 

@@ -150,7 +150,7 @@ class Replica:
             transaction.session.set_peer(name, said)
             return False
 
-        return self.storage.submit(work).result()
+        return self.storage.run(work)
 
     # Both
 
@@ -166,7 +166,7 @@ class Replica:
                     transaction.merge(document_of(Item(one.state, {})))
                     transaction.session.release(one)
 
-            self.storage.submit(work).result()
+            self.storage.run(work)
             released += len(ready)
         return released
 
@@ -186,7 +186,7 @@ class Replica:
                             MemoryDocument.of(header.id, state._replace(access=joined))
                         )
 
-            self.storage.submit(work).result()
+            self.storage.run(work)
         return wanted
 
     def _merge(
@@ -201,7 +201,7 @@ class Replica:
                 transaction.session.set_peer(f"peer {source}", value)
             return Merged(changed, quarantined)
 
-        return self.storage.submit(work).result()
+        return self.storage.run(work)
 
 
 def _merged(

@@ -1,22 +1,12 @@
 """Driving a sync: steps for the own store on a thread, requests through a transport."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any
 
+from chrysalis_memory.readers import InThread
 from chrysalis_memory.replication.protocol import Ask, Progress, Report, synchronise
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import Transport, exchange
-
-T = TypeVar("T")
-
-
-class InThread(Protocol):
-    """A way to run blocking work beside the event loop."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """Run ``work`` on another thread."""
-        ...
 
 
 async def sync(

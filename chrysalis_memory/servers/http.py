@@ -181,10 +181,7 @@ class SyncRoute:
 
 def _is_idle(request: Since, answer: Answer) -> bool:
     """Tell whether there was nothing new to answer with."""
-    return isinstance(answer, Page) and (
-        answer.cursor == request.cursor
-        and not (answer.headers or answer.items or answer.more or answer.behind)
-    )
+    return isinstance(answer, Page) and not answer.is_news(request.cursor)
 
 
 def sync_app(

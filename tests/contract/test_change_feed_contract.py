@@ -167,6 +167,15 @@ def test_a_cursor_from_after_the_head_is_recognised(storage: MemoryStorage) -> N
     assert storage.read(lambda s: s.changes_after(head(storage))) == 0
 
 
+def test_changes_are_counted_and_not_memories(storage: MemoryStorage) -> None:
+    storage.merge(many(5))
+    before = storage.read(lambda s: s.changes_after(b""))
+    for number in range(3):
+        storage.update("m001", lambda one, number=number: one.set_content(f"text {number}"))
+
+    assert storage.read(lambda s: s.changes_after(b"")) - before == 3
+
+
 @pytest.mark.parametrize(
     "cursor", [b"x", b"\xc1", b"\x93\x01\x02", b"\x91\xff", b"\x91\xa1a", b"\x80"]
 )

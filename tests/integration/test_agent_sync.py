@@ -14,6 +14,7 @@ from chrysalis_memory import AgentMemory, AgentMemoryConfig, MemoryDocument, Mem
 from chrysalis_memory.changes import Quarantined
 from chrysalis_memory.codec import digest
 from chrysalis_memory.errors import InvalidValue, PeerRefused, PeerUnavailable
+from chrysalis_memory.replication.peers import peer_name
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import LocalTransport
 from chrysalis_memory.state import encode, greatest_stamp
@@ -153,7 +154,7 @@ async def test_syncs_with_one_peer_wait_for_one_another(start_agent: Start, stor
     ],
 )
 def test_a_peer_has_one_name_that_tells_no_secret(peer: str, name: str):
-    assert syncing.peer_name(peer) == name
+    assert peer_name(peer) == name
 
 
 async def test_a_peer_that_cannot_be_named_is_refused_at_the_start(start_agent: Start):

@@ -11,7 +11,7 @@ import apsw
 import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
-from chrysalis_memory.errors import StoreBusy
+from chrysalis_memory.errors import StorageError, StoreBusy, StoreClosed
 
 Open = Callable[..., MemoryStorage]
 
@@ -207,3 +207,149 @@ def test_those_that_wait_fail_together_when_the_lock_cannot_be_had(open_store: O
     other.close()
     assert storage.submit(put("after")).result(20) == "after"
     assert stored(storage) == {"after", *(f"m{i}" for i in range(5))}
+
+
+# Writes that somebody waits for
+
+
+def test_who_waits_for_a_write_does_it_in_its_own_thread(store: MemoryStorage) -> None:
+    assert store.run(lambda _: threading.get_ident()) == threading.get_ident()
+
+
+def test_who_waits_while_another_writes_is_queued_behind_it(store: MemoryStorage) -> None:
+    written: list[int] = []
+    with held(store):
+        thread = threading.Thread(
+            target=lambda: written.append(store.run(lambda _: threading.get_ident()))
+        )
+        thread.start()
+        assert written == []
+    thread.join(20)
+
+    assert written != [thread.ident]
+    assert len(written) == 1
+
+
+def test_a_write_that_others_wait_for_is_not_overtaken_for_ever(store: MemoryStorage) -> None:
+    done = threading.Event()
+
+    def write_on_and_on() -> None:
+        number = 0
+        while not done.is_set():
+            store.run(put(f"m{number}"))
+            number += 1
+
+    threads = [threading.Thread(target=write_on_and_on) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    queued = [store.submit(put(f"queued{i}")) for i in range(20)]
+    results = [future.result(20) for future in queued]
+    done.set()
+    for thread in threads:
+        thread.join(20)
+
+    assert results == [f"queued{i}" for i in range(20)]
+
+
+def test_a_write_inside_a_write_is_refused_whichever_thread_it_runs_on(
+    store: MemoryStorage,
+) -> None:
+    for outer in (store.run, lambda work: store.submit(work).result(20)):
+        for inner in (store.run, store.submit):
+            with pytest.raises(StorageError, match="inside a write"):
+                outer(lambda _, inner=inner: inner(put("m")))
+    assert store.count() == 0
+
+
+def test_ctrl_c_within_a_write_leaves_nothing_of_it(store: MemoryStorage) -> None:
+    def interrupted(transaction: Any) -> None:
+        put("half")(transaction)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.run(interrupted)
+    store.run(put("whole"))
+
+    assert stored(store) == {"whole"}
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "BEGIN IMMEDIATE"])
+def test_ctrl_c_between_two_steps_of_a_write_leaves_all_or_nothing(
+    store: MemoryStorage, monkeypatch: pytest.MonkeyPatch, statement: str
+) -> None:
+    writer = store._backend._writer
+    connection = writer._connection
+
+    class Interrupting:
+        in_transaction = property(lambda _: connection.in_transaction)
+
+        def execute(self, sql: str, *bindings: Any) -> Any:
+            if sql == statement:
+                raise KeyboardInterrupt
+            return connection.execute(sql, *bindings)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer, "_connection", Interrupting())
+        with pytest.raises(KeyboardInterrupt):
+            store.run(put("half"))
+    store.run(put("whole"))
+
+    assert stored(store) == {"whole"}
+
+
+def test_closing_waits_for_a_write_in_another_thread(open_store: Open) -> None:
+    storage = open_store()
+    running, release, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def work(transaction: Any) -> None:
+        running.set()
+        assert release.wait(20)
+        put("m")(transaction)
+
+    writing = threading.Thread(target=lambda: storage.run(work))
+    writing.start()
+    assert running.wait(20)
+    closing = threading.Thread(target=lambda: (storage.close(), closed.set()))
+    closing.start()
+    assert not closed.wait(0.2)
+    release.set()
+    for thread in (writing, closing):
+        thread.join(20)
+
+    assert closed.is_set()
+    assert stored(open_store()) == {"m"}
+    with pytest.raises(StoreClosed):
+        storage.run(put("n"))
+
+
+def test_what_another_process_has_written_since_is_seen_by_the_next_write(
+    open_store: Open,
+) -> None:
+    one, other = open_store("memory.db", "one"), open_store("memory.db", "other")
+    space = one.open_space("model", "model", 3)
+    one.run(put("a"))
+    other.run(put("b"))
+    other.run(lambda t: t.session.create_space("second", "second", 4, None))
+    one.run(put("c"))
+    changes = one.read(
+        lambda s: [n for (n,) in s.connection.execute("SELECT change FROM memory ORDER BY number")]
+    )
+
+    assert changes == [1, 2, 3]
+    assert one.run(lambda t: [s.fingerprint for s in t.session.spaces()]) == ["model", "second"]
+    assert [p.id for p in one.pending(space, limit=9)] == ["a", "b", "c"]
+
+
+def test_after_a_write_that_failed_nothing_of_it_is_remembered(store: MemoryStorage) -> None:
+    def fail(transaction: Any) -> None:
+        transaction.session.create_space("model", "model", 3, None)
+        put("half")(transaction)
+        raise RuntimeError("on purpose")
+
+    store.run(put("first"))
+    with pytest.raises(RuntimeError, match="on purpose"):
+        store.run(fail)
+    store.run(put("second"))
+
+    assert store.run(lambda t: t.session.spaces()) == []
+    assert store.read(lambda s: s.changes_after(b"")) == 2

@@ -26,7 +26,7 @@ from chrysalis_memory.changes import (
 )
 from chrysalis_memory.errors import InvalidDocument, InvalidValue
 
-_USES = (
+USES = (
     "ARRAY(SELECT a.replica FROM access a WHERE a.memory = m.number ORDER BY a.replica), "
     "ARRAY(SELECT a.count FROM access a WHERE a.memory = m.number ORDER BY a.replica)"
 )
@@ -42,7 +42,7 @@ class ChangeLog(Connected):
         """See :meth:`ChangeFeed.feed`; within each part, oldest change first."""
         read = _read_cursor(cursor)
         rows = self.database.rows(
-            f"SELECT f.part, f.change, m.id, m.life, m.digest, {_USES} FROM {_AFTER}, "
+            f"SELECT f.part, f.change, m.id, m.life, m.digest, {USES} FROM {_AFTER}, "
             "LATERAL (SELECT f.part, f.change, f.memory FROM memory_change f "
             "WHERE f.part = c.part AND f.change > c.after ORDER BY f.change LIMIT %s) f "
             "JOIN memory m ON m.number = f.memory ORDER BY f.part, f.change LIMIT %s",
@@ -68,11 +68,8 @@ class ChangeLog(Connected):
 
     def changes_after(self, cursor: bytes) -> int:
         """See :meth:`ChangeFeed.changes_after`."""
-        return self.database.value(
-            f"SELECT count(*) FROM {_AFTER} "
-            "JOIN memory_change f ON f.part = c.part AND f.change > c.after",
-            (_PARTS, _read_cursor(cursor)),
-        )
+        read = _read_cursor(cursor)
+        return sum(max(0, last - read[part]) for part, last in enumerate(self._last()))
 
     def digest_sums(self) -> Sequence[int]:
         """See :meth:`ChangeFeed.digest_sums`."""
@@ -83,7 +80,7 @@ class ChangeLog(Connected):
     def headers_in(self, buckets: Collection[int], *, after: str, limit: int) -> list[Header]:
         """See :meth:`ChangeFeed.headers_in`."""
         rows = self.database.rows(
-            f"SELECT m.id, m.life, m.digest, {_USES} FROM memory m "
+            f"SELECT m.id, m.life, m.digest, {USES} FROM memory m "
             "WHERE m.bucket = ANY(%s::smallint[]) AND m.id > %s AND m.life > 0 "
             "ORDER BY m.id LIMIT %s",
             (list(buckets), after, limit),
@@ -94,7 +91,7 @@ class ChangeLog(Connected):
         """See :meth:`ChangeFeed.load_many`."""
         wanted = list(dict.fromkeys(memory_ids))
         rows = self.database.rows(
-            f"SELECT m.id, m.life, m.digest, {_USES}, m.state "
+            f"SELECT m.id, m.life, m.digest, {USES}, m.state "
             "FROM unnest(%s::smallint[], %s::text[]) AS w (bucket, id) "
             "JOIN memory m ON m.bucket = w.bucket AND m.id = w.id WHERE m.life > 0",
             ([bucket_of(one) for one in wanted], wanted),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chrysalis_memory.backends.base import Neighbours
+from chrysalis_memory.backends.beside import AFTER_COUNT, BEFORE_COUNT, Run, neighbours_of
 from chrysalis_memory.backends.postgres.database import Connected, Statement
 from chrysalis_memory.backends.postgres.filters import Where, beginning
 from chrysalis_memory.query import Query
@@ -19,11 +20,11 @@ _BESIDE = (
 )
 _BEFORE = _BESIDE.format("<", "DESC")
 _AFTER = _BESIDE.format(">", "ASC")
-# A memory as its number, doubled, plus one if it holds a question mark: Latin, full-width, Arabic.
+# A memory as its turn; the question marks are the Latin, the full-width and the Arabic one.
 _TURN = r"{0}.number * 2 + ({0}.content ~ U&'[?\FF1F\061F]')::int"
 # The nearest so many on one side, from the nearest on.
 _RUN = f"ARRAY(SELECT {_TURN.format('n')} FROM memory n WHERE {{0}} LIMIT {{1}})"
-_NOBODY = 0
+_AROUND = f"{_RUN.format(_BEFORE, BEFORE_COUNT)}, {_RUN.format(_AFTER, AFTER_COUNT)}"
 
 
 class Episodes(Connected):
@@ -35,21 +36,14 @@ class Episodes(Connected):
             return {}
         kept = _kept(query)
         rows = self.database.rows(
-            f"SELECT {_TURN.format('m')}, {_KEPT.format('m')}, {_RUN.format(_BEFORE, 3)}, "
-            f"{_RUN.format(_AFTER, 2)} FROM memory m WHERE m.number = ANY(%s::bigint[]) "
+            f"SELECT {_TURN.format('m')}, {_KEPT.format('m')}, {_AROUND} "
+            "FROM memory m WHERE m.number = ANY(%s::bigint[]) "
             "AND m.episode IS NOT NULL AND m.position IS NOT NULL",
             (*kept, *kept, *kept, list(numbers)),
         )
-        found: dict[int, Neighbours] = {}
-        for turn, is_kept, before, after in rows:
-            first = [_NOBODY] * (3 - len(before)) + before[::-1]
-            last = after + [_NOBODY] * (2 - len(after))
-            run = [*first, turn, *last]
-            found[turn // 2] = _placed(run, 3)
-            # Those beside a memory that is passed over do not see it.
-            seen, beside = (run, (2, 4)) if is_kept else ([*first, *last], (2, 3))
-            found |= {seen[at] // 2: _placed(seen, at) for at in beside if seen[at]}
-        return found
+        return neighbours_of(
+            Run(turn, is_kept, before[::-1], after) for turn, is_kept, before, after in rows
+        )
 
     def context(self, number: int, query: Query, *, count: int) -> list[int]:
         """See :meth:`Session.context`."""
@@ -80,11 +74,3 @@ class Episodes(Connected):
 
 def _kept(query: Query) -> tuple[Any, ...]:
     return query.filter.include_archived, query.now_us, query.filter.include_expired
-
-
-def _placed(run: Sequence[int], at: int) -> Neighbours:
-    before, after = run[at - 1], run[at + 1]
-    asks = run[at] % 2 == 1 and after != _NOBODY
-    return Neighbours(
-        before // 2 or None, after // 2 or None, run[at - 2] // 2 or None, asks, before % 2 == 1
-    )

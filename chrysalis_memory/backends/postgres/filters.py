@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from chrysalis_memory import wire
-from chrysalis_memory.query import Condition, Filter, Query, Scalar, scalar
+from chrysalis_memory.backends.where import COMPARISONS, SQLConditions
+from chrysalis_memory.query import Condition, Filter, Scalar, scalar
 
-_COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
 # An index holds the beginning of a text only: its entries are limited. What is less, begins with
 # what is less or equal.
 _BEGINNING = 100
@@ -26,69 +25,22 @@ def parts(found: Scalar) -> tuple[Decimal | None, str | None]:
     return Decimal(found.value), None
 
 
-class Where:
-    """A conjunction of SQL conditions and their parameters.
+class Where(SQLConditions):
+    """A query's conditions in PostgreSQL's SQL."""
 
-    Args:
-        query: The filter and the moment.
-    """
+    __slots__ = ()
 
-    __slots__ = ("conditions", "parameters")
+    mark = "%s"
+    not_archived = "NOT m.archived"
 
-    def __init__(self, query: Query) -> None:
-        self.conditions: list[str] = []
-        self.parameters: list[Any] = []
-        wanted = query.filter
-        if not wanted.include_archived:
-            self._add("NOT m.archived")
-        if not wanted.include_expired:
-            self._add("(m.expires_at IS NULL OR m.expires_at > %s)", query.now_us)
-        if not wanted.is_empty:
-            self._add_place(wanted)
-            self._add_scores_and_times(wanted)
-            self._add_tags(wanted)
-            for condition in wanted.metadata:
-                self._add_condition(condition)
+    def _add_type(self, types: Sequence[str]) -> None:
+        self._add("m.memory_type = ANY(%s::text[])", list(types))
 
-    @property
-    def sql(self) -> str:
-        """The condition, true for living memories that match."""
-        return " AND ".join(["m.content IS NOT NULL", *self.conditions])
-
-    def _add(self, condition: str, *parameters: Any) -> None:
-        self.conditions.append(condition)
-        self.parameters += parameters
-
-    def _add_place(self, wanted: Filter) -> None:
-        if wanted.namespace is not None:
-            self._add("m.namespace = %s", wanted.namespace)
-        if prefix := wanted.namespace_prefix:
-            # "0" follows "/", so this is the range of all segments below.
-            self._add(
-                "(m.namespace = %s OR (m.namespace > %s AND m.namespace < %s))",
-                prefix, f"{prefix}/", f"{prefix}0",
-            )  # fmt: skip
-        if wanted.memory_type is not None:
-            self._add("m.memory_type = ANY(%s::text[])", list(wanted.memory_type))
-        if wanted.episode is not None:
-            self._add(
-                f"m.episode = %s AND {beginning('m.episode', 300)} = {beginning('%s', 300)}",
-                wanted.episode, wanted.episode,
-            )  # fmt: skip
-
-    def _add_scores_and_times(self, wanted: Filter) -> None:
-        if wanted.minimum_importance is not None:
-            self._add("m.importance >= %s", wanted.minimum_importance)
-        if wanted.minimum_confidence is not None:
-            self._add("m.confidence >= %s", wanted.minimum_confidence)
-        for condition, moment in (
-            ("m.created_at >= %s", wanted.created_from),
-            ("m.created_at < %s", wanted.created_before),
-            ("m.updated_at >= %s", wanted.updated_from),
-            ("m.updated_at < %s", wanted.updated_before),
-        ):
-            if moment is not None:
-                self._add(condition, wire.microseconds(moment))
+    def _add_episode(self, episode: str) -> None:
+        self._add(
+            f"m.episode = %s AND {beginning('m.episode', 300)} = {beginning('%s', 300)}",
+            episode, episode,
+        )  # fmt: skip
 
     def _add_tags(self, wanted: Filter) -> None:
         for tag in wanted.tags_all:
@@ -102,14 +54,14 @@ class Where:
         key, operator = condition.key, condition.operator
         if operator == "$exists":
             self._add(f"{'' if condition.operand else 'NOT '}{_OF_KEY})", key)
-        elif operator in _COMPARISONS:
+        elif operator in COMPARISONS:
             self._add_comparison(key, operator, scalar(condition.operand))
         else:
             self._add_membership(key, operator, condition.operands)
 
     def _add_comparison(self, key: str, operator: str, wanted: Scalar) -> None:
         number, text = parts(wanted)
-        sign = _COMPARISONS[operator]
+        sign = COMPARISONS[operator]
         if text is None:
             self._add(
                 f"{_OF_KEY} AND d.kind = %s AND d.number {sign} %s)", key, wanted.kind, number

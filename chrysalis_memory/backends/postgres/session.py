@@ -1,10 +1,9 @@
 """The SQL behind a session: rows in, rows out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
 
 from chrysalis_memory.backends.base import Priors
-from chrysalis_memory.backends.postgres.changes import ChangeLog, change_statements
+from chrysalis_memory.backends.postgres.changes import USES, ChangeLog, change_statements
 from chrysalis_memory.backends.postgres.collected import row_statements
 from chrysalis_memory.backends.postgres.database import Database, Row, Statement
 from chrysalis_memory.backends.postgres.episodes import Episodes
@@ -15,23 +14,12 @@ from chrysalis_memory.backends.postgres.spaces import Seen
 from chrysalis_memory.backends.postgres.token_vectors import TokenVectors
 from chrysalis_memory.backends.postgres.whole import Whole
 from chrysalis_memory.backends.postgres.words import Tokenizers, changed_texts, locking
-from chrysalis_memory.backends.rows import StoredMemory
+from chrysalis_memory.backends.rows import NO_ACCESS, StoredMemory, stored_memory
+from chrysalis_memory.backends.where import ORDERS
 from chrysalis_memory.changes import bucket_of
 from chrysalis_memory.query import Order, Query
 
-_ORDERS: dict[Order, str] = {
-    "created": "m.created_at, m.id",
-    "recent": "m.created_at DESC, m.id DESC",
-    "importance": "m.importance DESC, m.created_at, m.id",
-}
-_STORED = (
-    "m.number, m.id, m.state, "
-    "ARRAY(SELECT a.replica FROM access a WHERE a.memory = m.number ORDER BY a.replica), "
-    "ARRAY(SELECT a.count FROM access a WHERE a.memory = m.number ORDER BY a.replica)"
-)
-_NO_ACCESS: Mapping[str, int] = {}
-# A fifth of what the constructor written in Python costs, for thousands of rows.
-_new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
+_STORED = f"m.number, m.id, m.state, {USES}"
 
 
 class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
@@ -139,7 +127,7 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
         where = Where(query)
         rows = self.database.rows(
             f"SELECT {_STORED} FROM memory m WHERE {where.sql} "
-            f"ORDER BY {_ORDERS[order]} LIMIT %s OFFSET %s",
+            f"ORDER BY {ORDERS[order]} LIMIT %s OFFSET %s",
             (*where.parameters, limit, offset),
         )
         return [_stored(row) for row in rows]
@@ -186,5 +174,5 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
 
 def _stored(row: Row) -> StoredMemory:
     number, memory_id, state, replicas, counts = row
-    access = dict(zip(replicas, counts, strict=True)) if replicas else _NO_ACCESS
-    return _new(StoredMemory, (number, memory_id, state, access))
+    access = dict(zip(replicas, counts, strict=True)) if replicas else NO_ACCESS
+    return stored_memory(StoredMemory, (number, memory_id, state, access))

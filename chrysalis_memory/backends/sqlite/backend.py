@@ -97,11 +97,24 @@ class SQLiteBackend:
             StoreClosed: the store was closed.
             StorageError: called from inside another write, which would wait for itself.
         """
-        if self._writer.is_current_thread:
+        self._refuse_nested()
+        return self._writer.submit(work)
+
+    def run(self, work: Callable[[Session], T]) -> T:
+        """Do ``work`` as one transaction and wait; see :class:`Backend`.
+
+        Raises:
+            StoreClosed: the store was closed.
+            StorageError: called from inside another write, which would wait for itself.
+        """
+        self._refuse_nested()
+        return self._writer.run(work)
+
+    def _refuse_nested(self) -> None:
+        if self._writer.is_inside:
             raise StorageError(
                 "a write was started inside a write; use the transaction it was given"
             )
-        return self._writer.submit(work)
 
     def on_group_end(self, listener: Callable[[], None]) -> None:
         """See :meth:`Backend.on_group_end`."""

@@ -73,7 +73,7 @@ class CodeTable:
     def put(self, vectors: Mapping[int, Vector | None]) -> None:
         """Store or replace the codes of memories by number; ``None`` removes one."""
         given = {number: vector for number, vector in vectors.items() if vector is not None}
-        made = codes_of(np.stack(list(given.values()))) if given else ()
+        made = codes_of(np.array(list(given.values()))) if given else ()
         codes = {n: code.tobytes() for n, code in zip(given, made, strict=True)}
         chunks: dict[int, dict[int, bytes | None]] = {}
         for number in vectors:

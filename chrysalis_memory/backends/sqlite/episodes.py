@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from chrysalis_memory.backends.base import Neighbours
+from chrysalis_memory.backends.beside import AFTER_COUNT, BEFORE_COUNT, Run, neighbours_of
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.query import Query
@@ -18,7 +19,7 @@ _BESIDE = (
 )
 _BEFORE = _BESIDE.format("<", "DESC")
 _AFTER = _BESIDE.format(">", "ASC")
-# A memory as its number, doubled, plus one if it holds a question mark: Latin, full-width, Arabic.
+# A memory as its turn; the question marks are the Latin, the full-width and the Arabic one.
 _TURN = (
     "{0}.number * 2 + (instr({0}.content, '?') OR instr({0}.content, char(0xFF1F)) "
     "OR instr({0}.content, char(0x061F)))"
@@ -29,7 +30,7 @@ _RUN = (
     "(SELECT group_concat(turn, ' ' ORDER BY position, id) FROM "
     f"(SELECT {_TURN.format('n')} AS turn, n.position, n.id FROM memory n WHERE {{0}} LIMIT {{1}}))"
 )
-_NOBODY = 0
+_AROUND = f"{_RUN.format(_BEFORE, BEFORE_COUNT)}, {_RUN.format(_AFTER, AFTER_COUNT)}"
 
 
 class Episodes:
@@ -43,24 +44,16 @@ class Episodes:
             return {}
         kept = _kept(query)
         rows = self.connection.execute(
-            f"SELECT {_TURN.format('m')}, {_KEPT.format('m')}, {_RUN.format(_BEFORE, 3)}, "
-            f"{_RUN.format(_AFTER, 2)} FROM carray(?) AS c "
+            f"SELECT {_TURN.format('m')}, {_KEPT.format('m')}, {_AROUND} "
+            "FROM carray(?) AS c "
             "CROSS JOIN memory m ON m.number = c.value "
             "WHERE m.episode IS NOT NULL AND m.position IS NOT NULL",
             (*kept, *kept, *kept, number_array(numbers)),
         )
-        found: dict[int, Neighbours] = {}
-        for turn, is_kept, before, after in rows:
-            first = [int(one) for one in (before or "").split()]
-            last = [int(one) for one in (after or "").split()]
-            first = [_NOBODY] * (3 - len(first)) + first
-            last += [_NOBODY] * (2 - len(last))
-            run = [*first, turn, *last]
-            found[turn // 2] = _placed(run, 3)
-            # Those beside a memory that is passed over do not see it.
-            seen, beside = (run, (2, 4)) if is_kept else ([*first, *last], (2, 3))
-            found |= {seen[at] // 2: _placed(seen, at) for at in beside if seen[at]}
-        return found
+        return neighbours_of(
+            Run(turn, is_kept, _turns(before), _turns(after))
+            for turn, is_kept, before, after in rows
+        )
 
     def context(self, number: int, query: Query, *, count: int) -> list[int]:
         """See :meth:`Session.context`."""
@@ -91,9 +84,5 @@ def _kept(query: Query) -> tuple[Any, ...]:
     return query.filter.include_archived, query.now_us, query.filter.include_expired
 
 
-def _placed(run: Sequence[int], at: int) -> Neighbours:
-    before, after = run[at - 1], run[at + 1]
-    asks = run[at] % 2 == 1 and after != _NOBODY
-    return Neighbours(
-        before // 2 or None, after // 2 or None, run[at - 2] // 2 or None, asks, before % 2 == 1
-    )
+def _turns(joined: str | None) -> list[int]:
+    return [int(one) for one in (joined or "").split()]

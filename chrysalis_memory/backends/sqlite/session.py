@@ -1,12 +1,17 @@
 """The SQL behind a session: rows in, rows out."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
 
 from chrysalis_memory.backends.base import MadeVector, Priors, WeightedTerm
-from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
+from chrysalis_memory.backends.rows import (
+    NO_ACCESS,
+    MemoryRow,
+    SavedRow,
+    StoredMemory,
+    stored_memory,
+)
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.collected import Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
@@ -15,20 +20,13 @@ from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
 from chrysalis_memory.backends.sqlite.whole import Whole
+from chrysalis_memory.backends.where import ORDERS
 from chrysalis_memory.changes import access_digest
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.query import Order, Query
 
-_ORDERS: dict[Order, str] = {
-    "created": "m.created_at, m.id",
-    "recent": "m.created_at DESC, m.id DESC",
-    "importance": "m.importance DESC, m.created_at, m.id",
-}
 _COLUMNS = MemoryRow._fields[1:16]
 _INSERT = f"INSERT INTO memory VALUES (NULL, {', '.join('?' * (len(_COLUMNS) + 2))})"
-_NO_ACCESS: Mapping[str, int] = {}
-# A fifth of what the constructor written in Python costs, for thousands of rows.
-_new = cast("Callable[[type[StoredMemory], tuple[Any, ...]], StoredMemory]", tuple.__new__)  # pyright: ignore[reportUnknownMemberType]
 
 
 class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
@@ -47,6 +45,8 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         SQLiteChangeFeed.__init__(self)
         self._path = path
         self._change = 0
+        self._version: int | None = None
+        self._kept_version: int | None = None
 
     def begin(self) -> None:
         """Forget what was known before this snapshot: somebody may have written since."""
@@ -54,6 +54,20 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         self.begin_words()
         self.begin_spaces()
         self.sums_changed.clear()
+
+    def begin_writing(self) -> None:
+        """Do as :meth:`begin`, inside a transaction; keep what nobody else has changed."""
+        self._version = self.connection.pragma("data_version")
+        if self._version != self._kept_version:
+            self.begin()
+        self._kept_version = None
+
+    def end_writing(self) -> None:
+        """Keep what is known: the transaction that was begun is committed."""
+        self.words_changed.clear()
+        self.codes_changed.clear()
+        self.sums_changed.clear()
+        self._kept_version = self._version
 
     def mark(self) -> tuple[Mark, Mark, Mark]:
         """Return where collected changes stand before a write, for :meth:`undo`."""
@@ -107,7 +121,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         if row is None:
             return None
         number, state, used = row
-        access = self._access(number) if used else _NO_ACCESS
+        access = self._access(number) if used else NO_ACCESS
         return StoredMemory(number, memory_id, state, access)
 
     def _access(self, number: int) -> Mapping[str, int]:
@@ -135,7 +149,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         where = Where(query)
         rows = self.connection.execute(
             f"SELECT m.number, m.id, m.state FROM memory m WHERE {where.sql} "
-            f"ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?",
+            f"ORDER BY {ORDERS[order]} LIMIT ? OFFSET ?",
             (*where.parameters, -1 if limit is None else limit, offset),
         )
         return self._with_access(rows.fetchall())
@@ -149,16 +163,9 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         return self._with_access(rows.fetchall())
 
     def _with_access(self, rows: list[tuple[int, str, bytes]]) -> list[StoredMemory]:
-        access: dict[int, dict[str, int]] = {}
-        if rows and self.connection.execute("SELECT EXISTS (SELECT 1 FROM access)").get:
-            for memory, replica, count in self.connection.execute(
-                "SELECT a.memory, a.replica, a.count "
-                "FROM carray(?) AS c CROSS JOIN access a ON a.memory = c.value",
-                (number_array([number for number, *_ in rows]),),
-            ):
-                access.setdefault(memory, {})[replica] = count
+        access = self._access_of([number for number, *_ in rows])
         return [
-            _new(StoredMemory, (number, memory_id, state, access.get(number, _NO_ACCESS)))
+            stored_memory(StoredMemory, (number, memory_id, state, access.get(number, NO_ACCESS)))
             for number, memory_id, state in rows
         ]
 
@@ -241,7 +248,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         memory_id, digest = self.connection.execute(
             "SELECT id, digest FROM memory WHERE number = ?", (saved.number,)
         ).fetchall()[0]
-        access = _NO_ACCESS if keeps_access else self._access(saved.number)
+        access = NO_ACCESS if keeps_access else self._access(saved.number)
         counts = [access_digest(memory_id, replica, n) for replica, n in access.items()]
         return [int.from_bytes(digest), *counts]
 
