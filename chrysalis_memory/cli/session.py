@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -64,6 +63,8 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run until it ends."""
+    import asyncio
+
     with refusals_told():
         return asyncio.run(work)
 
@@ -98,6 +99,8 @@ def unknown(memory_id: str) -> click.ClickException:
 
 async def until_stopped(work: Coroutine[Any, Any, Any]) -> None:
     """Run until it ends, or until Ctrl-C or a polite kill says so; that is no failure."""
+    import asyncio
+
     task = asyncio.create_task(work)
     with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels all the same
         for number in (signal.SIGINT, signal.SIGTERM):
