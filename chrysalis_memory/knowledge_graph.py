@@ -76,7 +76,7 @@ def of_relation(relation: Relation) -> NewMemory:
     source, target, relation_type = relation
     return NewMemory.of(
         id=relation_id(relation),
-        content=f"{source} {relation_type} {target}",
+        content=" ".join(map(_visible, (source, relation_type, target))),
         metadata={KIND: "relation", "from": source, "to": target, "relation_type": relation_type},
         related=list(dict.fromkeys([entity_id(source), entity_id(target)])),
     )
@@ -179,6 +179,11 @@ def names_of(memory: MemoryDocument) -> list[str]:
             return [source, target]
         case _:
             return []
+
+
+def _visible(text: str) -> str:
+    """Return a text that can be seen: a memory holds more than white space."""
+    return text if text.strip() else json.dumps(text)
 
 
 def _subject(entity: str) -> str:
