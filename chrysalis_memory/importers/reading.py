@@ -169,6 +169,6 @@ def _limited(data: bytes, where: str, limit: int = FILE_BYTES_MAX) -> bytes:
 
 def _parsed(where: str, data: bytes) -> Document:
     try:
-        return Document(where, codec.parse_json(data.removeprefix(b"\xef\xbb\xbf")))
+        return Document(where, codec.parse_json(data))
     except InvalidDocument as error:
         raise InvalidDocument(f"{where}: {error}") from error

@@ -48,7 +48,21 @@ CHATGPT = [
             "b": node("a", "assistant", "At five"),
             "c": node("a", "assistant", "At four", create_time=1714557601),
             "t": node("c", "tool", "searched"),
-            "d": node("t", "user", [{"content_type": "image"}, "Thanks", " "]),
+            "h": node("t", "user", "x", metadata={"is_visually_hidden_from_conversation": True}),
+            "e": node("h", "assistant", "x", content={"content_type": "code", "text": "print()"}),
+            "d": node(
+                "e",
+                "user",
+                "",
+                content={
+                    "content_type": "multimodal_text",
+                    "parts": [
+                        {"content_type": "image"},
+                        {"content_type": "audio_transcription", "text": "Thanks"},
+                        " ",
+                    ],
+                },
+            ),
         },
     },
     {"title": None, "id": "c2", "current_node": None, "mapping": {}},
@@ -312,7 +326,7 @@ def test_a_zip_file_that_would_unpack_to_far_more_is_refused_unread(tmp_path: Pa
         found(path)
 
 
-@pytest.mark.parametrize("cut", [40, 120])
+@pytest.mark.parametrize("cut", [40, 48, 120])
 def test_a_damaged_zip_file_is_refused(tmp_path: Path, cut: int):
     path = tmp_path / "export.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:

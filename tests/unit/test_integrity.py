@@ -57,6 +57,10 @@ def damage(memory: AgentMemory, sql: str) -> None:
             "INSERT INTO memory_text (memory_text, rowid, tokens) VALUES ('delete', 1, ' tea ')",
             None, "finds 1 words, such as 'tea', in other memories",
         ),
+        (
+            "INSERT INTO memory_text (memory_text, rowid, tokens) VALUES ('delete', 1, ' at ')",
+            None, "finds 1 words, such as 'at', in other memories",
+        ),
         ("PRAGMA user_version", None, None),
     ],
 )  # fmt: skip
