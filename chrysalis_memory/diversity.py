@@ -19,8 +19,7 @@ def diversify(
 ) -> list[tuple[Candidate, Explanation]]:
     """Choose ``k`` that are relevant and unlike each other: maximal marginal relevance.
 
-    Each next one has the greatest ``(1 - d) · score / best score - d · greatest cosine with those
-    chosen`` (Carbonell and Goldstein 1998); ties keep the order of scores.
+    Scores count as shares of the best; see :func:`unlike`.
 
     Args:
         ranked: Candidates, best first.
@@ -29,21 +28,36 @@ def diversify(
             difference alone.
         k: How many.
     """
-    left = list(ranked)
-    chosen: list[tuple[Candidate, Explanation]] = []
     best = max((explanation.score for _, explanation in ranked), default=0.0) or 1.0
-    likeness = dict.fromkeys((candidate.number for candidate, _ in ranked), 0.0)
+    scores = [explanation.score / best for _, explanation in ranked]
+    of_ranked = [vectors.get(candidate.number) for candidate, _ in ranked]
+    return [ranked[place] for place in unlike(scores, of_ranked, diversity=diversity, k=k)]
+
+
+def unlike(
+    scores: Sequence[float], vectors: Sequence[Vector | None], *, diversity: float, k: int
+) -> list[int]:
+    """Choose ``k`` places with high scores and vectors unlike each other.
+
+    Each next one has the greatest ``(1 - d) · score - d · greatest cosine with those chosen``
+    (Carbonell and Goldstein 1998); ties keep their order.
+
+    Args:
+        scores: One for each place.
+        vectors: Unit vectors, one for each place; ``None`` is like no other.
+        diversity: d, from 0 to 1.
+        k: How many.
+    """
+    left = list(range(len(scores)))
+    chosen: list[int] = []
+    likeness = [0.0] * len(scores)
     while left and len(chosen) < k:
-        gains = [
-            (1 - diversity) * explanation.score / best - diversity * likeness[candidate.number]
-            for candidate, explanation in left
-        ]
+        gains = [(1 - diversity) * scores[one] - diversity * likeness[one] for one in left]
         taken = left.pop(gains.index(max(gains)))
         chosen.append(taken)
-        vector = vectors.get(taken[0].number)
-        for candidate, _ in left:
-            other = vectors.get(candidate.number)
+        vector = vectors[taken]
+        for one in left:
+            other = vectors[one]
             if vector is not None and other is not None:
-                cosine = round(float(vector @ other), _DIGITS)
-                likeness[candidate.number] = max(likeness[candidate.number], cosine)
+                likeness[one] = max(likeness[one], round(float(vector @ other), _DIGITS))
     return chosen

@@ -7,23 +7,34 @@ from typing import Annotated, Any, NamedTuple, Self
 
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     StrictBool,
     ValidationError,
+    WithJsonSchema,
 )
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import InvalidValue
-from chrysalis_memory.query import MemoryType, Name, Names, Namespace, Score, refused
+from chrysalis_memory.query import MemoryType, Moment, Name, Names, Namespace, Score, refused
 from chrysalis_memory.transaction import Transaction
 
-Content = Annotated[str, BeforeValidator(wire.check_content)]
+Content = Annotated[
+    str,
+    BeforeValidator(wire.check_content),
+    WithJsonSchema({"type": "string", "pattern": r"\S", "maxLength": wire.CONTENT_BYTES_MAX}),
+]
+Position = Annotated[
+    int | None,
+    BeforeValidator(wire.check_position),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": 2**53 - 1}, {"type": "null"}]}
+    ),
+]
 
 
 def _check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
@@ -66,11 +77,11 @@ class NewMemory(_Options):
     metadata: Metadata = Field(default_factory=dict[str, Any])
     episode: Name | None = None
     """The conversation or log it is a part of; its turns are events and never joined."""
-    position: Annotated[int | None, BeforeValidator(wire.check_position)] = None
+    position: Position = None
     related: Names = ()
     parents: Names = ()
     evidence: Names = ()
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     unique: StrictBool = False
     """Take a random id: a derived one lets somebody who guesses the text confirm the guess."""
 
@@ -112,7 +123,7 @@ class MemoryChange(_Options):
     related: Names = ()
     parents: Names = ()
     evidence: Names = ()
-    expires_at: AwareDatetime | None = None
+    expires_at: Moment | None = None
     archived: StrictBool | None = None
 
     def apply(self, memory: MemoryDocument) -> None:

@@ -1,5 +1,6 @@
 """What to look for: conditions on memories, all of which must hold."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypedDict, cast, get_args
@@ -12,6 +13,7 @@ from pydantic import (
     Field,
     StrictBool,
     ValidationError,
+    WithJsonSchema,
 )
 
 from chrysalis_memory import codec, wire
@@ -133,12 +135,43 @@ def refused(error: ValidationError, *, what: str = "") -> InvalidValue:
     return InvalidValue(f"{what}{where}: {first['msg']}")
 
 
-Name = Annotated[str, BeforeValidator(lambda value: wire.check_name(value, what="name"))]
+# What the checks accept, said in JSON Schema for whoever describes a face by these models.
+_NAME = {"type": "string", "minLength": 1, "maxLength": wire.NAME_CHARACTERS_MAX}
+
+Name = Annotated[
+    str,
+    BeforeValidator(lambda value: wire.check_name(value, what="name")),
+    WithJsonSchema(_NAME),
+]
 Names = Annotated[tuple[Name, ...], BeforeValidator(_one_or_many)]
-MemoryType = Annotated[str, BeforeValidator(wire.check_memory_type)]
+MemoryType = Annotated[
+    str,
+    BeforeValidator(wire.check_memory_type),
+    WithJsonSchema({"type": "string", "enum": list(wire.MEMORY_TYPES)}),
+]
 MemoryTypes = Annotated[tuple[MemoryType, ...], BeforeValidator(_one_or_many)]
-Score = Annotated[float, BeforeValidator(check_score)]
-Namespace = Annotated[str, BeforeValidator(wire.check_namespace)]
+Score = Annotated[
+    float,
+    BeforeValidator(check_score),
+    WithJsonSchema({"type": "number", "minimum": 0, "maximum": 1}),
+]
+Namespace = Annotated[
+    str,
+    BeforeValidator(wire.check_namespace),
+    WithJsonSchema({"type": "string", "maxLength": wire.NAME_CHARACTERS_MAX}),
+]
+
+
+def _written_out(value: object) -> object:
+    """Refuse numbers: pydantic reads 2026 as so many seconds after 1970 began."""
+    is_number = isinstance(value, int | float)
+    if is_number or (isinstance(value, str) and _NUMBER.fullmatch(value.strip())):
+        raise ValueError(f"a moment is written like 2026-11-22T09:30:00Z, got {shown(value)}")
+    return value
+
+
+_NUMBER = re.compile(r"[+-]?[\d._]+")
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_out)]
 
 
 class Filter(BaseModel):
@@ -165,10 +198,10 @@ class Filter(BaseModel):
     metadata: Annotated[tuple[Condition, ...], BeforeValidator(_conditions)] = Field(default=())
     """Key to value, or key to operators ``$eq $ne $gt $gte $lt $lte $in $nin $exists``."""
     episode: Name | None = None
-    created_from: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
-    updated_from: AwareDatetime | None = None
-    updated_before: AwareDatetime | None = None
+    created_from: Moment | None = None
+    created_before: Moment | None = None
+    updated_from: Moment | None = None
+    updated_before: Moment | None = None
     include_archived: StrictBool = False
     include_expired: StrictBool = False
 

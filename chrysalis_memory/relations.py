@@ -7,10 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chrysalis_memory.document import MemoryDocument
+from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import MemoryForgotten, MemoryNotFound
 from chrysalis_memory.query import Filter, Query
-from chrysalis_memory.search import active_space
-from chrysalis_memory.storage import MemoryStorage, Session, StoredMemory
+from chrysalis_memory.search import active_space, check_space
+from chrysalis_memory.storage import Accuracy, MemoryStorage, Session, StoredMemory
 
 Link = Literal["related", "parent"]
 
@@ -23,6 +24,25 @@ class Related(NamedTuple):
     """How the other names it; ``None`` where it is only alike."""
     similarity: float | None
     """Cosine of both vectors; ``None`` where one is missing."""
+
+
+def require(storage: MemoryStorage, memory_id: str) -> MemoryDocument:
+    """Return one memory.
+
+    Raises:
+        MemoryNotFound: the id is unknown.
+        MemoryForgotten: it was forgotten.
+    """
+    return storage.document(storage.read(lambda session: _known(storage, session, memory_id)))
+
+
+def _known(storage: MemoryStorage, session: Session, memory_id: str) -> StoredMemory:
+    stored = session.load(memory_id)
+    if stored is None:
+        raise MemoryNotFound(memory_id)
+    if storage.document(stored).is_forgotten:
+        raise MemoryForgotten(memory_id)
+    return stored
 
 
 def related(storage: MemoryStorage, memory_id: str, k: int, wanted: Filter) -> list[Related]:
@@ -41,12 +61,8 @@ def related(storage: MemoryStorage, memory_id: str, k: int, wanted: Filter) -> l
     query = storage.query(wanted)
 
     def work(session: Session) -> list[Related]:
-        own = session.load(memory_id)
-        if own is None:
-            raise MemoryNotFound(memory_id)
+        own = _known(storage, session, memory_id)
         memory = storage.document(own)
-        if memory.is_forgotten:
-            raise MemoryForgotten(memory_id)
         links: dict[str, Link] = dict.fromkeys(memory.get_related(), "related")
         links |= dict.fromkeys(memory.get_parents(), "parent")
         loaded = [session.load(one) for one in sorted(links)]
@@ -75,6 +91,69 @@ def _alike(
     others = [number for number, _ in near if number not in known][:k]
     cosines = session.similarities(space, vector, [*known, *others])
     return session.load_numbers(others), cosines
+
+
+class Near(NamedTuple):
+    """A memory that lies near what was asked for."""
+
+    memory: MemoryDocument
+    similarity: float
+    """Cosine of both vectors."""
+    vector: NDArray[np.float32] | None
+    """Its vector, of unit length, where it was asked for."""
+
+
+class Place(NamedTuple):
+    """Where to look for what is near."""
+
+    vector: Vector
+    fingerprint: str
+    """The embedding space of ``vector``."""
+
+
+def nearest(
+    storage: MemoryStorage,
+    place: Place,
+    k: int,
+    wanted: Filter,
+    *,
+    accuracy: Accuracy,
+    with_vectors: bool,
+) -> list[Near]:
+    """Return the ``k`` memories nearest to a place, nearest first, ties by id.
+
+    Args:
+        storage: The store.
+        place: The vector to be near to.
+        k: How many.
+        wanted: What they must match.
+        accuracy: How many of the nearest are to be found where the space is large.
+        with_vectors: Whether to read their vectors, too.
+
+    Raises:
+        EmbeddingSpaceMismatch: the vector is of another space than the store's.
+    """
+    query = storage.query(wanted)
+
+    def work(session: Session) -> list[Near]:
+        space = active_space(session)
+        if space is None:
+            return []
+        check_space(space, place.fingerprint)
+        pairs = session.nearest(space, place.vector, k, query, accuracy=accuracy).pairs
+        rows = session.load_numbers([number for number, _ in pairs])
+        found = [(cosine, row) for (_, cosine), row in zip(pairs, rows, strict=True)]
+        found.sort(key=lambda pair: (-pair[0], pair[1].id))
+        return [
+            Near(
+                storage.document(row),
+                cosine,
+                session.vector(space, row.number) if with_vectors else None,
+            )
+            for cosine, row in found[:k]
+        ]
+
+    return storage.read(work)
 
 
 def vectors(

@@ -102,7 +102,7 @@ class Running:
             config,
             in_thread=self.in_thread,
             before=self.flush_access,
-            arrived=self._arrived,
+            arrived=self.arrived,
         )
         try:
             await self.queue.space()
@@ -168,7 +168,7 @@ class Running:
         """Write as the agent on this replica, whose id a sync may renew."""
         self.storage.instance = f"{self._agent_id}@{self.storage.replica}"
 
-    def _arrived(self) -> None:
+    def arrived(self) -> None:
         """Go on after memories have come from elsewhere."""
         self._name_writer()
         self.queue.wake()

@@ -67,6 +67,20 @@ class PeerStatus(BaseModel):
     """Why the last try failed; ``None`` if it did not."""
 
 
+class KeptApart(BaseModel):
+    """A state that waits because its stamps lie in the future."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    """The memory that it is a state of."""
+    stamp: datetime
+    """Its newest stamp."""
+    source: str
+    """The peer that gave it."""
+    reason: str
+
+
 class Syncing:
     """Syncs one store with any number of peers, and remembers what came of it.
 
@@ -228,6 +242,22 @@ class Syncing:
         while True:
             await self._sleep(RELEASE_SECONDS)
             await self.release()
+
+
+def kept_apart(storage: MemoryStorage) -> list[KeptApart]:
+    """Return what a store keeps apart, by stamp."""
+    kept = storage.read(lambda session: session.quarantined(limit=session.quarantined_count() or 1))
+    drift = storage.clock.horizon() - storage.clock.wall_us()
+    return [
+        KeptApart(
+            id=one.id,
+            stamp=wire.moment(one.stamp),
+            source=one.source,
+            reason="its newest stamp lies in the future; it is merged from "
+            f"{wire.moment(one.stamp - drift):%Y-%m-%d %H:%M:%S} UTC on",
+        )
+        for one in kept
+    ]
 
 
 def _status(

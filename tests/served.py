@@ -4,17 +4,20 @@ import asyncio
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
-from chrysalis_memory import MemoryStorage
+from chrysalis_memory import AgentMemory, MemoryStorage
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.servers.http import serve
 
 
 @contextmanager
-def served(store: MemoryStorage | Replica, **options: Any) -> Iterator[str]:
-    """Serve a store, by default on a free port; yields the URL."""
+def served(store: MemoryStorage | Replica | AgentMemory, **options: Any) -> Iterator[str]:
+    """Serve a store, by default on a free port; yields the URL.
+
+    A memory is started in the server's thread, and stopped there at the end.
+    """
     listening = threading.Event()
     urls: list[str] = []
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
@@ -27,7 +30,8 @@ def served(store: MemoryStorage | Replica, **options: Any) -> Iterator[str]:
         task = asyncio.current_task()
         assert task is not None
         loops.append((asyncio.get_running_loop(), task))
-        await serve(store, ready=ready, **({"port": 0} | options))
+        async with store if isinstance(store, AgentMemory) else nullcontext():
+            await serve(store, ready=ready, **({"port": 0} | options))
 
     def run() -> None:
         try:

@@ -7,7 +7,13 @@ from chrysalis_memory import transfer
 from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.storage import MemoryStorage
-from chrysalis_memory.syncing import PeerStatus, SyncProgress, SyncReport
+from chrysalis_memory.syncing import (
+    KeptApart,
+    PeerStatus,
+    SyncProgress,
+    SyncReport,
+    kept_apart,
+)
 
 
 class Copying(Started):
@@ -83,6 +89,11 @@ class Copying(Started):
     async def sync_status(self) -> list[PeerStatus]:
         """Return, for each peer, what the last sync with it came to, whoever ran it."""
         return await self._open.syncing.statuses()
+
+    async def quarantined(self) -> list[KeptApart]:
+        """Return what is kept apart because its stamps lie in the future, soonest first."""
+        running = self._open
+        return await running.in_thread(lambda: kept_apart(running.storage))
 
     async def backup(self, path: str | Path) -> None:
         """Write a copy of the store to a new file, as of one moment, while others go on.

@@ -1,7 +1,7 @@
 """Recalling and reading."""
 
 from collections.abc import Sequence
-from typing import Unpack
+from typing import Any, Unpack, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +13,10 @@ from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import Conditions, Filter, Order
 from chrysalis_memory.recall import Recollection
 from chrysalis_memory.recaller import RecallOptions
-from chrysalis_memory.relations import Related
-from chrysalis_memory.storage import StoreStatistics
+from chrysalis_memory.relations import Near, Place, Related
+from chrysalis_memory.storage import Accuracy, StoreStatistics
 from chrysalis_memory.verdict import Verdict
+from embedders.base import unit_rows
 
 
 class Finding(Started):
@@ -82,6 +83,16 @@ class Finding(Started):
         running = await self._settled()
         return await running.in_thread(lambda: running.storage.get(memory_id))
 
+    async def require(self, memory_id: str) -> MemoryDocument:
+        """Return one memory, or say why there is none.
+
+        Raises:
+            MemoryNotFound: the id is unknown.
+            MemoryForgotten: it was forgotten.
+        """
+        running = await self._settled()
+        return await running.in_thread(lambda: relations.require(running.storage, memory_id))
+
     async def find(
         self,
         *,
@@ -137,6 +148,55 @@ class Finding(Started):
             lambda: relations.related(running.storage, memory_id, k, wanted)
         )
 
+    async def nearest(
+        self,
+        query: str | Sequence[float] | NDArray[np.floating[Any]],
+        k: int = 5,
+        *,
+        accuracy: Accuracy | None = None,
+        with_vectors: bool = False,
+        **conditions: Unpack[Conditions],
+    ) -> list[Near]:
+        """Return the ``k`` memories nearest in meaning, by cosine alone, nearest first.
+
+        For who ranks himself: no words, no priors, no episodes, and no use is counted.
+        :meth:`recall` finds more of what a person asks for.
+
+        Args:
+            query: A text, or a vector of the memory's space, of any length but 0.
+            k: How many; fewer are returned only where no more match and have a vector.
+            accuracy: As for :meth:`recall`.
+            with_vectors: Whether to return the memories' vectors, too.
+            **conditions: The fields of :class:`Filter`.
+
+        Raises:
+            InvalidValue: an empty text, a ``k`` below 1 or a condition that is refused.
+            EmbedderError: the text cannot be embedded, or the vector is not of this space.
+        """
+        wire.check_limit(k, what="k")
+        wanted = Filter.of(**conditions)
+        running, how = self._open, accuracy or self.config.accuracy
+
+        async def attempt() -> list[Near]:
+            place = await self._place(query)
+            return await running.in_thread(
+                lambda: relations.nearest(
+                    running.storage, place, k, wanted, accuracy=how, with_vectors=with_vectors
+                )
+            )
+
+        return await running.queue.across_reindex(attempt)
+
+    async def _place(self, query: str | Sequence[float] | NDArray[np.floating[Any]]) -> Place:
+        queue = self._open.queue
+        if isinstance(query, str):
+            vectors, fingerprint = await queue.embed_queries([wire.check_content(query)])
+            return Place(vectors[0], fingerprint)
+        space = await queue.space()
+        given = cast("Any", [query])
+        rows = unit_rows(given, count=1, dimension=space.dimension, source="the caller")
+        return Place(rows[0], space.fingerprint)
+
     async def vectors(
         self, limit: int = 2000, **conditions: Unpack[Conditions]
     ) -> tuple[list[MemoryDocument], NDArray[np.float32]]:
@@ -159,6 +219,14 @@ class Finding(Started):
         running = self._open
         query = running.storage.query(Filter.of(**conditions))
         return await running.in_thread(lambda: running.storage.read(lambda s: s.tag_counts(query)))
+
+    async def namespaces(self, **conditions: Unpack[Conditions]) -> list[tuple[str, int]]:
+        """Return the namespaces of memories that match, by name, each with how many it holds."""
+        running = self._open
+        query = running.storage.query(Filter.of(**conditions))
+        return await running.in_thread(
+            lambda: running.storage.read(lambda s: s.namespace_counts(query))
+        )
 
     async def count(self, **conditions: Unpack[Conditions]) -> int:
         """Return how many memories match."""

@@ -12,6 +12,10 @@ from embedders.base import Embedder
 class Indexing(Started):
     """Keeps the indexes of memories."""
 
+    def embed_soon(self) -> None:
+        """Have what waits for a vector embedded in the background; for what came by ``storage``."""
+        self._open.arrived()
+
     async def embed_pending(self, *, progress: Progress | None = None) -> int:
         """Embed now what waits for a vector; return how many were embedded.
 

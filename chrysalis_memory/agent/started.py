@@ -1,5 +1,6 @@
 """Starting and stopping an agent's memory."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
@@ -40,6 +41,7 @@ class Started:
         chosen = embedding_fn if embedding_fn is not None else embedder
         self._chosen = choose(self.config.embedder if chosen is None else chosen)
         self._running: Running | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     # Starting and stopping
 
@@ -62,11 +64,11 @@ class Started:
         except BaseException:
             await running.close()
             raise
-        self._running = running
+        self._running, self._loop = running, asyncio.get_running_loop()
 
     async def stop(self) -> None:
         """Write what is outstanding and close the file; stopping twice is allowed."""
-        running, self._running = self._running, None
+        running, self._running, self._loop = self._running, None, None
         if running is not None:
             await running.close()
 
@@ -84,6 +86,11 @@ class Started:
                 "the memory is not started; use 'async with AgentMemory(...)' or start()"
             )
         return self._running
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """The event loop it was started on, which all calls must come from; ``None`` if stopped."""
+        return self._loop
 
     @property
     def storage(self) -> MemoryStorage:

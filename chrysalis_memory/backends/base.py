@@ -140,6 +140,10 @@ class Session(ChangeFeed, Protocol):
         """Return the tags of matching memories with their counts, most frequent first."""
         ...
 
+    def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
+        """Return the namespaces of matching memories with their counts, in code point order."""
+        ...
+
     def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
         """Insert a memory, or replace ``saved``, with its derived rows; return its number.
 

@@ -15,6 +15,7 @@ from chrysalis_memory.cli.session import (
     embed_waiting,
     finish,
     refusals_told,
+    token_of,
     until_stopped,
     waiting,
     with_memory,
@@ -146,42 +147,55 @@ def _story(status: PeerStatus) -> str:
 
 
 @cli.command()
-@options_of("no-db")
+@options_of("no-db", "agent", "embedder")
 @_file
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
               help="Where to listen; an address that others can reach needs a token.")  # fmt: skip
 @click.option("--port", default=8420, show_default=True, type=click.IntRange(0, 65_535),
               help="The port; 0 takes a free one.")  # fmt: skip
 @_token_of_server
+@click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(min=0),
+              help="How many requests a second one client may send; 0: any number.")  # fmt: skip
+@click.option("--sync-only", is_flag=True,
+              help="No page, no API, no embedder: only what other replicas sync with.")  # fmt: skip
 @click.pass_obj
-def serve(options: Options, file: str, host: str, port: int, token: str | None) -> None:
-    """Serve FILE for others to sync with, until stopped.
+def serve(
+    options: Options,
+    file: str,
+    host: str,
+    port: int,
+    token: str | None,
+    rate: float,
+    sync_only: bool,
+) -> None:
+    """Serve FILE until stopped: an explorer page, a JSON API, and the sync with other replicas.
 
-    A file that is not there is made. TLS is the task of a proxy before it. Nothing is embedded
-    here: what arrives gets its vector when an agent opens the file.
+    FILE may be a postgresql:// URL; a file that is not there is made. TLS is the task of a proxy
+    before it. With --sync-only, what arrives gets its vector when an agent opens the file.
     """
     _check(options)
     if token is None:
-        token = _token_of_settings(options)
+        token = token_of(options)
 
-    def work(storage: MemoryStorage) -> None:
+    async def serving(memory: AgentMemory | MemoryStorage) -> None:
         from chrysalis_memory.servers.http import serve
 
         def ready(url: str) -> None:
-            click.echo(f"serving {file} on {url}")
+            click.echo(f"serving {named(file)} on {url}")
 
-        serving = serve(storage, host=host, port=port, token=token, ready=ready)
-        finish(until_stopped(serving))
-
-    with_store(file, work, must_exist=False)
-
-
-def _token_of_settings(options: Options) -> str | None:
-    from chrysalis_memory.cli.settings import settings
+        await until_stopped(
+            serve(memory, host=host, port=port, token=token, requests_per_second=rate, ready=ready)
+        )
 
     with refusals_told():
-        token = settings(options).config.token
-    return None if token is None else token.get_secret_value()
+        from chrysalis_memory.database_url import named
+        from chrysalis_memory.servers.http import check_address
+
+        check_address(host, token=token)
+    if sync_only:
+        with_store(file, lambda storage: finish(serving(storage)), must_exist=False)
+    else:
+        with_memory(options, serving, path=file, must_exist=False)
 
 
 @cli.command()
@@ -227,21 +241,10 @@ def quarantine(options: Options, file: str) -> None:
     """
     _check(options)
 
-    def work(storage: MemoryStorage) -> list[dict[str, str]]:
-        from chrysalis_memory import wire
+    def work(storage: MemoryStorage) -> list[dict[str, Any]]:
+        from chrysalis_memory.syncing import kept_apart
 
-        kept = storage.read(lambda session: session.quarantined(limit=session.quarantined_count()))
-        drift = storage.clock.horizon() - storage.clock.wall_us()
-        return [
-            {
-                "id": one.id,
-                "stamp": wire.moment(one.stamp).isoformat(),
-                "source": one.source,
-                "reason": "its newest stamp lies in the future; it is merged from "
-                f"{_at(wire.moment(one.stamp - drift))} on",
-            }
-            for one in kept
-        ]
+        return [one.model_dump(mode="json") for one in kept_apart(storage)]
 
     kept = with_store(file, work)
     if options.as_json:

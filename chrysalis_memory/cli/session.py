@@ -30,14 +30,10 @@ def with_memory(
     **settings: Any,
 ) -> T:
     """Open the memory that is meant, work on it, and close it."""
-    from chrysalis_memory import AgentMemory
-    from chrysalis_memory.cli.settings import settings as settled
 
     async def session() -> T:
-        agent, config = settled(
-            options, **(settings if path is None else settings | {"path": path})
-        )
-        memory = AgentMemory(agent, config=config, must_exist=must_exist)
+        given = settings if path is None else settings | {"path": path}
+        memory = memory_of(options, must_exist=must_exist, **given)
         await memory.start(progress=progress)
         try:
             return await work(memory)
@@ -45,6 +41,28 @@ def with_memory(
             await memory.stop()
 
     return finish(session())
+
+
+def memory_of(options: Options, *, must_exist: bool = False, **settings: Any) -> AgentMemory:
+    """Return the memory that is meant, not started yet.
+
+    Raises:
+        InvalidValue: an option or a setting that is refused.
+    """
+    from chrysalis_memory import AgentMemory
+    from chrysalis_memory.cli.settings import settings as settled
+
+    agent, config = settled(options, **settings)
+    return AgentMemory(agent, config=config, must_exist=must_exist)
+
+
+def token_of(options: Options) -> str | None:
+    """Return the token that the environment or the file of settings holds."""
+    from chrysalis_memory.cli.settings import settings
+
+    with refusals_told():
+        token = settings(options).config.token
+    return None if token is None else token.get_secret_value()
 
 
 def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: bool = True) -> T:

@@ -18,6 +18,7 @@ from chrysalis_memory.errors import (
 )
 from chrysalis_memory.replication import frames
 from chrysalis_memory.replication.messages import FRAME_BYTES_MAX, Since
+from chrysalis_memory.replication.routes import CONTENT_TYPE, PULL, PUSH, check_token
 
 try:
     import httpx
@@ -26,10 +27,6 @@ except ImportError as error:
         f"syncing over HTTP needs the module {error.name!r}, which is not installed: "
         "pip install 'chrysalis-memory[http]'"
     ) from error
-
-CONTENT_TYPE = "application/vnd.chrysalis.frame"
-PULL = "/v1/pull"
-PUSH = "/v1/push"
 
 _ATTEMPTS = 2
 """Both verbs are idempotent, so a frame is sent again when a kept connection turns out broken."""
@@ -169,20 +166,6 @@ class HttpTransport:
         if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.REQUEST_ENTITY_TOO_LARGE):
             raise InvalidFrame(said)
         raise ReplicationError(f"{said}; is a Chrysalis memory served there?")
-
-
-def check_token(token: str) -> str:
-    """Return a token that a header can carry.
-
-    Raises:
-        InvalidValue: it is empty, or has other characters than visible ASCII ones.
-    """
-    if not token or not all("!" <= character <= "~" for character in token):
-        raise InvalidValue(
-            "a token is one or more visible ASCII characters without spaces; make one with: "
-            "python -c 'import secrets; print(secrets.token_urlsafe(32))'"
-        )
-    return token
 
 
 def shown(text: str) -> str:

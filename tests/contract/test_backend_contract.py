@@ -151,6 +151,16 @@ def test_tags_are_counted_most_frequent_first_then_by_name(storage: MemoryStorag
     assert storage.read(lambda s: s.tag_counts(EVERYTHING)) == [("a", 2), ("b", 1), ("c", 1)]
 
 
+def test_namespaces_are_counted_in_the_order_of_their_names(storage: MemoryStorage) -> None:
+    placed = [memory(str(number)) for number in range(4)]
+    for document, namespace in zip(placed, ["b/c", "Z", "b", "b/c"], strict=True):
+        document.set_namespace(namespace)
+    save(storage, memory("root"), *placed)
+    assert storage.read(lambda s: s.namespace_counts(EVERYTHING)) == [
+        ("", 1), ("Z", 1), ("b", 1), ("b/c", 2),
+    ]  # fmt: skip
+
+
 # Access
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage
@@ -192,6 +193,7 @@ def test_a_long_sync_shows_a_progress_bar_on_a_terminal(tmp_path: Path):
         (["--db", "x.db", "sync", "a.db", "b.db"], "leave --db out"),
         (["--db", "x.db", "backup", "a.db", "b.db"], "leave --db out"),
         (["serve", "a.db", "--port", "70000"], "70000"),
+        (["serve", "a.db", "--rate", "-1"], "--rate"),
         (["clone", "a.db"], "Missing argument 'TO'"),
     ],
 )
@@ -228,6 +230,59 @@ def test_a_file_that_is_served_and_not_there_is_made(chrysalis: Run, tmp_path: P
     assert set(states(tmp_path / "hub.db")) == {"tea"}
 
 
+def test_a_served_file_is_written_and_searched_over_http(chrysalis: Run, tmp_path: Path):
+    fill(tmp_path / "a.db", "tea")
+    headers = {"authorization": "Bearer hush"}
+    with (
+        serving(tmp_path, "hub.db", "--agent", "hub", CHRYSALIS_TOKEN="hush") as url,
+        httpx.Client(base_url=f"{url}/v1", headers=headers, timeout=20) as api,
+    ):
+        learned = api.post("/memories", json={"content": "Milk is in the fridge"})
+        chrysalis("sync", "a.db", url, "--token", "hush")
+        found = api.post("/recall", json={"query": "the content of tea"}).json()["memories"]
+        held = api.get("/statistics").json()
+
+    assert learned.status_code == 201
+    assert found[0]["id"] == "tea"
+    assert (held["agent"], held["memories"]) == ("hub", 2)
+    assert set(states(tmp_path / "hub.db")) == {"tea", learned.json()["id"]}
+
+
+def test_a_file_whose_embedder_is_not_here_is_served_for_syncing_alone(
+    chrysalis: Run, tmp_path: Path
+):
+    other = {"CHRYSALIS_EMBEDDER": "hashing:64"}
+    chrysalis("learn", "Tea is at four", "--db", "hub.db", **other)
+    refused = chrysalis("serve", "hub.db", "--port", "0")
+    with serving(tmp_path, "hub.db", "--sync-only") as url:
+        done = chrysalis("sync", "a.db", url)
+        statuses = [
+            httpx.get(url + path).status_code for path in ("/v1/memories", "/", "/v1/health")
+        ]
+
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "embedder" in refused.stderr
+    assert "received 1" in done.stdout
+    assert statuses == [404, 404, 200]
+
+
+def test_a_database_is_served_without_showing_its_password(
+    chrysalis: Run, tmp_path: Path, postgres_url: str
+):
+    fill(tmp_path / "a.db", "tea")
+    secret = f"{postgres_url}{'&' if '?' in postgres_url else '?'}password=hush"
+    with start(tmp_path, "serve", secret, "--port", "0") as server:
+        assert server.stdout is not None
+        line = server.stdout.readline()
+        done = chrysalis("sync", "a.db", line.split(" on ")[1].strip())
+        server.terminate()
+        output, errors = server.communicate(timeout=60)
+
+    assert "sent 1" in done.stdout
+    assert "password=***" in line
+    assert "hush" not in line + output + errors
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_server_that_is_told_to_stop_closes_its_file_and_ends_well(
     tmp_path: Path, number: signal.Signals
@@ -250,7 +305,7 @@ def test_a_server_that_is_told_to_stop_closes_its_file_and_ends_well(
     ],
 )
 def test_a_server_that_cannot_be_started_says_why_in_one_line(
-    chrysalis: Run, arguments: list[str], message: str
+    chrysalis: Run, tmp_path: Path, arguments: list[str], message: str
 ):
     done = chrysalis("serve", "hub.db", "--port", "0", *arguments)
 

@@ -1,5 +1,6 @@
 """Reading without a query: lists, tags, what is related, vectors; and learning each by itself."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 
 from chrysalis_memory import AgentMemory, MemoryStorage
 from chrysalis_memory.errors import InvalidValue, MemoryForgotten, MemoryNotFound
+from embedders.errors import DimensionMismatch
+from embedders.hashing import HashingEmbedder
 from tests.conftest import SwitchedEmbedder
 
 Start = Callable[..., Awaitable[AgentMemory]]
@@ -41,12 +44,84 @@ async def test_a_list_that_cannot_be_is_refused(agent: AgentMemory, options: dic
         await agent.find(**options)
 
 
+async def test_a_memory_that_is_required_is_returned_or_said_to_be_unknown_or_forgotten(
+    agent: AgentMemory,
+):
+    one = await agent.learn("Tea is at four")
+    gone = await agent.learn("Milk is in the fridge")
+    await agent.forget(gone)
+
+    assert (await agent.require(one)).content == "Tea is at four"
+    with pytest.raises(MemoryForgotten, match=gone):
+        await agent.require(gone)
+    with pytest.raises(MemoryNotFound, match="no memory has the id 'nothing'"):
+        await agent.require("nothing")
+
+
 async def test_tags_are_counted_among_what_matches(agent: AgentMemory):
     await agent.learn("one", tags=["x", "y"])
     await agent.learn("two", tags=["x"], namespace="work")
 
     assert await agent.tags() == [("x", 2), ("y", 1)]
     assert await agent.tags(namespace="work") == [("x", 1)]
+
+
+async def test_namespaces_are_counted_among_what_matches(agent: AgentMemory):
+    await agent.learn("one", namespace="work/b")
+    await agent.learn("two", namespace="work/a")
+    await agent.learn("three", namespace="work/b", tags=["t"])
+    await agent.learn("at the root")
+
+    assert await agent.namespaces() == [("", 1), ("work/a", 1), ("work/b", 2)]
+    assert await agent.namespaces(tags_any="t") == [("work/b", 1)]
+
+
+async def test_the_nearest_are_ranked_by_cosine_alone(agent: AgentMemory):
+    await agent.learn("the black cat sleeps", id="cat", importance=0.0)
+    await agent.learn("the black cat is ill and black", id="ill", importance=1.0)
+    await agent.learn("quarterly figures", id="far", namespace="work")
+    found = await agent.nearest("the black cat sleeps", 2, with_vectors=True)
+    query = (await agent.nearest("the black cat sleeps", 1, with_vectors=True))[0].vector
+
+    assert [one.memory.id for one in found] == ["cat", "ill"]
+    assert found[0].similarity == pytest.approx(1.0, abs=1e-6)
+    assert found[1].similarity == pytest.approx(float(query @ found[1].vector), abs=1e-6)
+    assert [one.memory.id for one in await agent.nearest("cat", namespace="work")] == ["far"]
+    assert [one.vector for one in await agent.nearest("cat")] == [None] * 3
+    assert (await agent.get("cat")).get_access_count() == 0
+
+
+async def test_a_vector_is_as_good_as_its_text(agent: AgentMemory):
+    await agent.learn_many(["the black cat sleeps", "quarterly figures", "a cat"])
+    of_text = await agent.nearest("black cat", 3)
+    vector = (await HashingEmbedder().embed(["black cat"]))[0]
+
+    assert await agent.nearest(vector, 3) == of_text
+    assert await agent.nearest([3 * float(x) for x in vector], 3) == of_text
+    with pytest.raises(DimensionMismatch, match="dimension"):
+        await agent.nearest(vector[:10])
+
+
+async def test_memories_that_are_equally_near_come_in_the_order_of_their_ids(agent: AgentMemory):
+    for name in "dbca":
+        await agent.learn("the same", id=name)
+
+    assert [one.memory.id for one in await agent.nearest("same", 3)] == ["a", "b", "c"]
+
+
+async def test_nothing_is_near_in_an_empty_memory_and_refusals_say_why(agent: AgentMemory):
+    assert await agent.nearest("anything") == []
+    for query, k, message in [("", 1, "content"), ("x", 0, "k must be")]:
+        with pytest.raises(InvalidValue, match=message):
+            await agent.nearest(query, k)
+
+
+async def test_a_memory_knows_the_loop_it_was_started_on(tmp_path: Path):
+    memory = AgentMemory("ada", path=tmp_path / "m.db", embedder="hashing")
+    assert memory.loop is None
+    async with memory:
+        assert memory.loop is asyncio.get_running_loop()
+    assert memory.loop is None
 
 
 async def test_links_come_first_and_then_what_is_most_alike(agent: AgentMemory):

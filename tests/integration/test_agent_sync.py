@@ -10,7 +10,14 @@ from typing import Any
 
 import pytest
 
-from chrysalis_memory import AgentMemory, AgentMemoryConfig, MemoryDocument, MemoryStorage, syncing
+from chrysalis_memory import (
+    AgentMemory,
+    AgentMemoryConfig,
+    HybridLogicalClock,
+    MemoryDocument,
+    MemoryStorage,
+    syncing,
+)
 from chrysalis_memory.changes import Quarantined
 from chrysalis_memory.codec import digest
 from chrysalis_memory.errors import InvalidValue, PeerRefused, PeerUnavailable
@@ -160,6 +167,22 @@ def test_a_peer_has_one_name_that_tells_no_secret(peer: str, name: str):
 async def test_a_peer_that_cannot_be_named_is_refused_at_the_start(start_agent: Start):
     with pytest.raises(InvalidValue, match="cannot be read"):
         await start_agent(sync_with=["http://[hub"])
+
+
+async def test_what_came_past_the_agent_is_embedded_when_it_is_told(
+    start_agent: Start, eventually: Eventually
+):
+    ada = await start_agent()
+    await ada.learn("so that there is a space")
+    ada.storage.put_many(memories(3))
+    waiting = (await ada.statistics()).pending
+    ada.embed_soon()
+
+    async def is_done() -> bool:
+        return (await ada.statistics()).pending == 0
+
+    await eventually(is_done)
+    assert waiting == 3
 
 
 # Status
@@ -426,6 +449,24 @@ async def test_what_becomes_valid_later_is_merged_in_the_background(store: Memor
 
     assert arrived == [True]
     assert (store.get("tea").content, apart(store)) == ("Tea is at four", 0)
+
+
+async def test_what_is_kept_apart_is_told_with_when_it_is_merged(
+    start_agent: Start, open_store: Open
+):
+    now = HybridLogicalClock().wall_us()
+    ahead = HybridLogicalClock(lambda: now + 86_400_000_000)
+    other = open_store("other.db", "bob", clock=ahead)
+    ada = await start_agent("ada", "memory.db")
+    before = await ada.quarantined()
+    other.put(MemoryDocument(id="later", content="Tea is tomorrow", clock=ahead))
+    await ada.sync(other.path)
+    (kept,) = await ada.quarantined()
+
+    assert before == []
+    assert (kept.id, kept.source) == ("later", str(other.path))
+    assert kept.stamp.timestamp() == pytest.approx(now / 1e6 + 86_400, abs=60)
+    assert kept.reason.startswith("its newest stamp lies in the future; it is merged from 20")
 
 
 async def test_an_agent_starts_though_what_was_kept_apart_cannot_be_merged_now(

@@ -154,7 +154,8 @@ def test_another_content_type_is_refused_so_that_no_web_page_can_send_frames(url
     [("GET", "/v1/pull", 405), ("POST", "/v1/health", 405), ("GET", "/", 404)],
 )
 def test_there_is_nothing_else_to_be_asked(url: str, method: str, path: str, status: int):
-    assert httpx.request(method, url + path).status_code == status
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    assert httpx.request(method, url + path, headers=headers).status_code == status
 
 
 def connected(url: str) -> socket.socket:

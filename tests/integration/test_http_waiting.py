@@ -13,7 +13,7 @@ from chrysalis_memory.replication.http import HttpTransport
 from chrysalis_memory.replication.messages import Page, Sender, Since
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import exchange
-from chrysalis_memory.servers import http as server
+from chrysalis_memory.servers import sync as server
 from tests.served import served
 
 SENDER = Sender("somebody", bytes(8), 0)

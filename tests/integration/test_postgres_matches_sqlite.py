@@ -171,6 +171,7 @@ def test_they_find_the_same_in_the_same_order(
     found = pair.same(lambda session: [one.id for one in session.select(query, order, None)])
     assert pair.same(lambda session: session.count(query)) == len(found)
     pair.same(lambda session: session.tag_counts(query))
+    pair.same(lambda session: session.namespace_counts(query))
 
 
 @SETTINGS

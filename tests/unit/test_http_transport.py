@@ -271,14 +271,14 @@ async def test_a_peer_that_takes_too_long_is_unavailable_unless_it_was_asked_to_
 
 
 @pytest.mark.parametrize(
-    ("missing", "module"),
+    ("missing", "module", "extra"),
     [
-        ("httpx", "chrysalis_memory.replication.http"),
-        ("starlette", "chrysalis_memory.servers.http"),
-        ("uvicorn", "chrysalis_memory.servers.http"),
+        ("httpx", "chrysalis_memory.replication.http", "http"),
+        ("starlette", "chrysalis_memory.servers.http", "server"),
+        ("uvicorn", "chrysalis_memory.servers.http", "server"),
     ],
 )
-def test_without_the_extra_it_says_what_to_install(missing: str, module: str):
+def test_without_the_extra_it_says_what_to_install(missing: str, module: str, extra: str):
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
         "from chrysalis_memory.errors import ReplicationError\n"
@@ -288,7 +288,17 @@ def test_without_the_extra_it_says_what_to_install(missing: str, module: str):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert f"needs the module '{missing}', which is not installed" in done.stdout
-    assert "pip install 'chrysalis-memory[http]'" in done.stdout
+    assert f"pip install 'chrysalis-memory[{extra}]'" in done.stdout
+
+
+def test_a_server_needs_nothing_of_the_client():
+    code = (
+        "import sys; sys.modules['httpx'] = None\n"
+        "import chrysalis_memory.servers.http; print('served')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout == "served\n"
 
 
 async def test_closing_twice_is_allowed(odd: OddServer):

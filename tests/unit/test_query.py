@@ -154,6 +154,7 @@ REFUSED = [
     {"minimum_importance": True}, {"minimum_importance": "0.5"}, {"minimum_confidence": 1.1},
     {"minimum_confidence": float("nan")}, {"episode": ""}, {"episode": 1},
     {"created_from": datetime(2030, 1, 1)}, {"created_before": "yesterday"},
+    {"created_from": "2026"}, {"created_from": 2026}, {"created_from": "-1.5"},
     {"updated_from": object()}, {"updated_before": []}, {"include_archived": "perhaps"},
     {"include_expired": 2}, {"metadata": 1}, {"metadata": [("a", 1)]}, {"metadata": {"": 1}},
     {"metadata": {1: 1}}, {"metadata": {"a": float("nan")}}, {"metadata": {"a": object()}},

@@ -158,6 +158,16 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
         )
         return [(tag, count) for tag, count in rows]
 
+    def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.namespace_counts`."""
+        where = Where(query)
+        rows = self.database.rows(
+            "SELECT m.namespace, count(*) FROM memory m "
+            f'WHERE {where.sql} GROUP BY m.namespace ORDER BY m.namespace COLLATE "C"',
+            where.parameters,
+        )
+        return [(namespace, count) for namespace, count in rows]
+
     def priors(self, numbers: Sequence[int]) -> list[Priors]:
         """See :meth:`Session.priors`."""
         if not numbers:

@@ -185,6 +185,15 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
             where.parameters,
         ).fetchall()
 
+    def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.namespace_counts`."""
+        where = Where(query)
+        return self.connection.execute(
+            "SELECT m.namespace, count(*) FROM memory m "
+            f"WHERE {where.sql} GROUP BY m.namespace ORDER BY m.namespace",
+            where.parameters,
+        ).fetchall()
+
     def priors(self, numbers: Sequence[int]) -> list[Priors]:
         """See :meth:`Session.priors`."""
         if not numbers:
