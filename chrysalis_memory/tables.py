@@ -6,7 +6,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from chrysalis_memory import Explanation, Recollection
+from chrysalis_memory import Explanation, MemoryDocument, Recollection
 
 _CONTENT_CHARACTERS = 300
 _JOINERS = "\u200c\u200d\ufe0e\ufe0f"
@@ -27,6 +27,11 @@ def printable(text: str, limit: int = _CONTENT_CHARACTERS) -> Text:
     shown = "".join(c if c.isprintable() or c in _JOINERS else "�" for c in line)
     cut = len(shown) > limit or len(text) > 2 * limit
     return Text(shown[: limit - 1] + "…" if cut else shown)
+
+
+def printable_lines(text: str) -> Text:
+    """Return all of ``text``, in its own lines, as :func:`printable` makes them."""
+    return Text("\n").join(printable(line, len(line) + 1) for line in text.splitlines())
 
 
 def recollection_table(
@@ -51,10 +56,39 @@ def recollection_table(
         table.add_column("tags", style="green", max_width=24, overflow="fold")
     for memory in memories:
         if explain:
-            table.add_row(*explanation_cells(memory), printable(memory.content))
+            table.add_row(*explanation_cells(memory), _with_context(memory))
         else:
             tags = printable(", ".join(memory.get_tags()))
-            table.add_row(f"{memory.score:.3f}", printable(memory.content), tags)
+            table.add_row(f"{memory.score:.3f}", _with_context(memory), tags)
+    return table
+
+
+def _with_context(memory: Recollection) -> Text:
+    """Return the memory between those that stand around it in its episode, if they were wanted."""
+    own = (memory.position or 0, memory.id)
+    around = [(one, (one.position or 0, one.id) < own) for one in memory.context]
+    return Text("\n").join(
+        [
+            *(Text(str(printable(one.content)), style="dim") for one, before in around if before),
+            printable(memory.content),
+            *(
+                Text(str(printable(one.content)), style="dim")
+                for one, before in around
+                if not before
+            ),
+        ]
+    )
+
+
+def memory_table(memories: Sequence[MemoryDocument]) -> Table:
+    """Return memories as a table with the ids by which they are named."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("id", style="cyan", overflow="fold", min_width=12)
+    table.add_column("memory", ratio=1, overflow="fold")
+    table.add_column("tags", style="green", max_width=24, overflow="fold")
+    for memory in memories:
+        tags = printable(", ".join(memory.get_tags()))
+        table.add_row(printable(memory.id), printable(memory.content), tags)
     return table
 
 

@@ -57,7 +57,7 @@ class Span:
 
     def query(self, queries: Sequence[str]) -> None:
         """Tell what is looked for, if contents are told; several queries one a line."""
-        if self._span is not None and self._contents:
+        if self._span is not None and self._contents and queries:
             self._span.set_attribute("gen_ai.memory.query.text", "\n".join(queries))
 
     def found(self, memories: Sequence[MemoryDocument]) -> None:

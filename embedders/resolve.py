@@ -12,7 +12,8 @@ import inspect
 import re
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
-from typing import TYPE_CHECKING, cast
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from embedders.errors import UnknownEmbedder
 
@@ -57,6 +58,30 @@ def known() -> list[str]:
     """List every provider name, built in or added by an entry point, sorted."""
     added = {point.name for point in entry_points(group=ENTRY_POINT_GROUP)}
     return sorted(added | set(_BUILT_IN))
+
+
+class Provider(NamedTuple):
+    """What can make embedders."""
+
+    form: str
+    """Its name, as :func:`resolve` takes it."""
+    installed: bool
+    """Whether all that it needs is there; whether its model is, only using it tells."""
+    install: str | None
+    """The command that installs what it needs; ``None`` where the package has it."""
+
+
+def providers() -> list[Provider]:
+    """Return every provider, built in or added by an entry point, by name; imports none."""
+    return [_provider(name) for name in known()]
+
+
+def _provider(name: str) -> Provider:
+    form, needed = _FORMS.get(name, (name, None))
+    if needed is None:
+        return Provider(form, installed=True, install=None)
+    is_there = find_spec(needed) is not None
+    return Provider(form, is_there, f"pip install 'chrysalis-memory[{name}]'")
 
 
 def as_embedder(value: Embedder | str | Callable[..., object]) -> Embedder:
@@ -168,4 +193,14 @@ _BUILT_IN: dict[str, Callable[[str | None], Embedder]] = {
     "ollama": _ollama,
     "transformers": _transformers,
     "truncate": _truncate,
+}
+
+# The form of each name, and the module that an extra of the provider's name brings.
+_FORMS: dict[str, tuple[str, str | None]] = {
+    "hashing": ("hashing[:DIMENSION]", None),
+    "minilm": ("minilm", None),
+    "model2vec": ("model2vec:PATH_OR_NAME", "model2vec"),
+    "ollama": ("ollama:MODEL", "ollama"),
+    "transformers": ("transformers:PATH_OR_NAME", "sentence_transformers"),
+    "truncate": ("truncate:DIMENSION:NAME", None),
 }

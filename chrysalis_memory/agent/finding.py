@@ -188,7 +188,11 @@ class Finding(Started):
                 )
             )
 
-        return await running.queue.across_reindex(attempt)
+        with self._traced("search_memory") as span:
+            span.query([query] if isinstance(query, str) else [])
+            found = await running.queue.across_reindex(attempt)
+            span.found([near.memory for near in found])
+        return found
 
     async def _place(self, query: str | Sequence[float] | NDArray[np.floating[Any]]) -> Place:
         queue = self._open.queue

@@ -5,10 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from chrysalis_memory import hygiene
+from chrysalis_memory import hygiene, integrity
 from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.hygiene import Duplicates
+from chrysalis_memory.integrity import IntegrityReport
 from chrysalis_memory.running import choose
 from embedders.base import Embedder, InputType
 
@@ -64,6 +65,18 @@ class Indexing(Started):
         done = await running.queue.reindex(chosen, name, progress)
         self._chosen = name, chosen
         return done
+
+    async def check(self, *, progress: Progress | None = None) -> IntegrityReport:
+        """Read the whole store and return what is not as it must be; see :mod:`.integrity`.
+
+        Args:
+            progress: Called now and then with how many memories are checked and how many there are.
+
+        Raises:
+            StorageError: the store is so damaged that it cannot be read.
+        """
+        storage = self._open.storage
+        return await self._open.in_thread(lambda: integrity.check(storage.read, progress))
 
     async def duplicates(
         self, threshold: float = 0.95, *, progress: Progress | None = None

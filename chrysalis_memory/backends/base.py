@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory.backends.feed import ChangeFeed
-from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
+from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow, SavedRow, StoredMemory
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query
 
@@ -329,6 +329,14 @@ class Session(ChangeFeed, Protocol):
 
     def size_bytes(self) -> int:
         """Return the size of the store on disk."""
+        ...
+
+    def indexed(self, *, after: int, limit: int) -> list[IndexedMemory]:
+        """Return memories numbered above ``after``, forgotten ones too, with what is derived."""
+        ...
+
+    def damage(self) -> list[str]:
+        """Return what is wrong beyond single memories, each in a sentence; as far as it shows."""
         ...
 
 

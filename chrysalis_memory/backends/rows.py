@@ -51,6 +51,21 @@ class SavedRow(NamedTuple):
     """The fields of :class:`MemoryRow` that need not be written again."""
 
 
+class IndexedMemory(NamedTuple):
+    """A memory with all that a store keeps for finding it."""
+
+    number: int
+    row: MemoryRow
+    """As it is stored, its tags and metadata in any order."""
+    access: Mapping[str, int]
+    has_its_words: bool
+    """Whether the word index holds what its text comes to, and nothing once it is forgotten."""
+    vectors: Mapping[int, bytes]
+    """By the number of the space: the digest of the text whose vector is kept."""
+    pending: frozenset[int]
+    """The numbers of the spaces in which it waits for a vector."""
+
+
 NO_ACCESS: Mapping[str, int] = {}
 
 # A fifth of what the constructor written in Python costs, for thousands of rows.

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from chrysalis_memory.cli.output import bar, console, one_line, print_json
+from chrysalis_memory.cli.output import bar, one_line, print_json, print_table
 from chrysalis_memory.cli.program import Options, cli, options_of
 from chrysalis_memory.cli.session import (
     embed_waiting,
     finish,
     refusals_told,
+    token_of,
     until_stopped,
     waiting,
     with_memory,
@@ -59,7 +60,7 @@ def _check(options: Options) -> None:
 
 
 @cli.command()
-@options_of("agent", "embedder", "json")
+@options_of("no-db", "agent", "embedder", "json")
 @_file
 @click.argument("peer", required=False)
 @_token
@@ -146,7 +147,7 @@ def _story(status: PeerStatus) -> str:
 
 
 @cli.command()
-@options_of("agent", "embedder")
+@options_of("no-db", "agent", "embedder")
 @_file
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS",
               help="Where to listen; an address that others can reach needs a token.")  # fmt: skip
@@ -173,6 +174,8 @@ def serve(
     before it. With --sync-only, what arrives gets its vector when an agent opens the file.
     """
     _check(options)
+    if token is None:
+        token = token_of(options)
 
     async def serving(memory: AgentMemory | MemoryStorage) -> None:
         from chrysalis_memory.servers.http import serve
@@ -196,7 +199,7 @@ def serve(
 
 
 @cli.command()
-@options_of("json")
+@options_of("no-db", "json")
 @_file
 @click.argument("to")
 @click.pass_obj
@@ -212,7 +215,7 @@ def backup(options: Options, file: str, to: str) -> None:
 
 
 @cli.command()
-@options_of("json")
+@options_of("no-db", "json")
 @_file
 @click.argument("to")
 @click.pass_obj
@@ -228,7 +231,7 @@ def clone(options: Options, file: str, to: str) -> None:
 
 
 @cli.command()
-@options_of("json")
+@options_of("no-db", "json")
 @_file
 @click.pass_obj
 def quarantine(options: Options, file: str) -> None:
@@ -250,15 +253,7 @@ def quarantine(options: Options, file: str) -> None:
     elif not kept:
         click.echo("nothing is kept apart", err=True)
     else:
-        from rich import box
-        from rich.table import Table
-
-        from chrysalis_memory.tables import printable
-
-        table = Table(*kept[0], box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for one in kept:
-            table.add_row(*(printable(value) for value in one.values()))
-        console().print(table)
+        print_table(kept)
 
 
 def _at(moment: Any) -> str:

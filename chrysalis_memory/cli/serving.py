@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 from chrysalis_memory.cli.program import Options, cli, options_of
-from chrysalis_memory.cli.session import finish, until_stopped
+from chrysalis_memory.cli.session import finish, memory_of, token_of, until_stopped
 
 if TYPE_CHECKING:
     from chrysalis_memory import AgentMemory
@@ -50,10 +49,14 @@ def mcp(
         stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
     )
 
+    if token is None:
+        token = token_of(options)
     finish(_serve_http(options, compat, host, port, token) if http else _serve(options, compat))
 
 
 async def _serve(options: Options, compat: str | None) -> None:
+    import asyncio
+
     memory, server = _made(options, compat)
     serving = asyncio.create_task(server.run_stdio_async())
     signal = asyncio.create_task(until_stopped(asyncio.Event().wait()))
@@ -85,9 +88,7 @@ async def _serve_http(
 
 
 def _made(options: Options, compat: str | None) -> tuple[AgentMemory, MemoryServer]:
-    from chrysalis_memory import AgentMemory
-
-    memory = AgentMemory(options.agent, path=options.db, embedder=options.embedder)
+    memory = memory_of(options)
     if compat == KNOWLEDGE_GRAPH:
         from chrysalis_memory.servers.knowledge_graph import knowledge_graph_server
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import signal
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -31,16 +30,10 @@ def with_memory(
     **settings: Any,
 ) -> T:
     """Open the memory that is meant, work on it, and close it."""
-    from chrysalis_memory import AgentMemory
 
     async def session() -> T:
-        memory = AgentMemory(
-            options.agent,
-            path=options.db if path is None else path,
-            embedder=options.embedder,
-            must_exist=must_exist,
-            **settings,
-        )
+        given = settings if path is None else settings | {"path": path}
+        memory = memory_of(options, must_exist=must_exist, **given)
         await memory.start(progress=progress)
         try:
             return await work(memory)
@@ -48,6 +41,28 @@ def with_memory(
             await memory.stop()
 
     return finish(session())
+
+
+def memory_of(options: Options, *, must_exist: bool = False, **settings: Any) -> AgentMemory:
+    """Return the memory that is meant, not started yet.
+
+    Raises:
+        InvalidValue: an option or a setting that is refused.
+    """
+    from chrysalis_memory import AgentMemory
+    from chrysalis_memory.cli.settings import settings as settled
+
+    agent, config = settled(options, **settings)
+    return AgentMemory(agent, config=config, must_exist=must_exist)
+
+
+def token_of(options: Options) -> str | None:
+    """Return the token that the environment or the file of settings holds."""
+    from chrysalis_memory.cli.settings import settings
+
+    with refusals_told():
+        token = settings(options).config.token
+    return None if token is None else token.get_secret_value()
 
 
 def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: bool = True) -> T:
@@ -66,6 +81,8 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
 
 def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run until it ends."""
+    import asyncio
+
     with refusals_told():
         return asyncio.run(work)
 
@@ -74,15 +91,34 @@ def finish(work: Coroutine[Any, Any, T]) -> T:
 def refusals_told() -> Generator[None]:
     """Make one line and an exit code of what the memory or a file refuses."""
     from chrysalis_memory import ChrysalisError
+    from chrysalis_memory.errors import MemoryForgotten, MemoryNotFound
 
     try:
         yield
+    except MemoryNotFound as error:
+        raise unknown(error.memory_id) from error
+    except MemoryForgotten as error:
+        raise click.ClickException(
+            f"memory {error.memory_id!r} was forgotten; to bring it back on purpose learn a text "
+            f"with --id {error.memory_id}"
+        ) from error
+    except BrokenPipeError:
+        raise  # nobody is there to read what is wrong
     except (ChrysalisError, OSError) as error:
         raise click.ClickException(one_line(error)) from error
 
 
+def unknown(memory_id: str) -> click.ClickException:
+    """Return the error that says an id is unknown."""
+    return click.ClickException(
+        f"no memory has the id {memory_id!r}; 'chrysalis list' shows what there is"
+    )
+
+
 async def until_stopped(work: Coroutine[Any, Any, Any]) -> None:
     """Run until it ends, or until Ctrl-C or a polite kill says so; that is no failure."""
+    import asyncio
+
     task = asyncio.create_task(work)
     with contextlib.suppress(NotImplementedError):  # Windows, where Ctrl-C cancels all the same
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Protocol, runtime_checkable
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from chrysalis_memory.learning import Content
-from chrysalis_memory.query import MemoryType, Name, Names, Score
+from chrysalis_memory.query import MemoryType, Moment, Name, Names, Score
 
 __all__ = ["Extractor", "Fact", "KeepTurns", "Message"]
 
@@ -25,7 +25,7 @@ class Message(BaseModel):
     content: Content
     name: Name | None = None
     """Who speaks, by name."""
-    at: AwareDatetime | None = None
+    at: Moment | None = None
     """When it was said; its date, in its own time zone, is what "yesterday" is counted from."""
 
     @property

@@ -17,15 +17,16 @@ from typing import Any
 
 import pytest
 
-from chrysalis_memory import recaller
-from chrysalis_memory.cli import memories
+from chrysalis_memory import importers, query, recaller, storage
+from chrysalis_memory.cli import fields, finding, moving
 from chrysalis_memory.wire import MEMORY_TYPES
 
 ROOT = Path(__file__).parents[2]
 HELP_SECONDS_MAX = 3.0  # far above what is usual, for a machine that is busy with other tests
 COMMANDS = (
-    "backup", "clone", "demo", "export", "import", "learn", "quarantine", "recall", "reindex",
-    "serve", "stats", "sync",
+    "backup", "check", "clone", "completion", "demo", "embedders", "export", "forget", "import",
+    "learn", "list", "mcp", "quarantine", "recall", "reindex", "related", "serve", "show", "stats",
+    "sync", "tags", "update",
 )  # fmt: skip
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -102,7 +103,7 @@ def test_help_names_every_command_and_the_exit_codes(chrysalis: Run):
     assert re.findall(r"^  (\w+) {2,}[A-Z]", done.stdout, re.MULTILINE)[: len(COMMANDS)] == list(
         COMMANDS
     )
-    assert "Exit codes:\n    0  done\n    1  the memory" in done.stdout
+    assert "Exit codes:\n    0    done\n    1    the memory" in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -159,8 +160,19 @@ def test_the_version_is_that_of_the_installed_distribution(chrysalis: Run):
         (["learn", "x", "--type", "odd"], "'odd' is not one of"),
         (["learn", "x", "--metadata", "a"], "is not KEY=JSON"),
         (["learn", "x", "--metadata", "city=Gent"], "texts need quotes"),
-        (["learn", "x", "--lines"], "--lines reads standard input"),
-        (["learn", "--lines", "--id", "m"], "--lines reads standard input"),
+        (["learn", "x", "--lines"], "are read without CONTENT"),
+        (["learn", "x", "--file", "absent.txt"], "does not exist"),
+        (["learn", "--lines", "--jsonl"], "not both"),
+        (["learn", "--lines", "--id", "m"], "do not have one --id"),
+        (["learn", "x", "--expires-at", "soon"], "is no date such as"),
+        (["update", "m"], "name something to change"),
+        (["update", "m", "--never-expires", "--expires-at", "2030-01-01"], "not both"),
+        (["forget"], "Missing argument 'ID...'"),
+        (["list", "--order", "odd"], "'odd' is not one of"),
+        (["completion", "tcsh"], "'tcsh' is not one of"),
+        (["import", ".", "--format", "odd"], "'odd' is not one of"),
+        (["backup", "a.db", "b.db", "--db", "c.db"], "leave --db out"),
+        (["--db", "c.db", "sync", "a.db", "b.db"], "leave --db out"),
         (["import", "absent.jsonl"], "'absent.jsonl' does not exist"),
         (["--json", "demo"], "takes no options"),
     ],
@@ -172,7 +184,9 @@ def test_wrong_use_ends_with_2_and_says_what_is_wrong(
 
     assert done.returncode == 2
     assert done.stdout == ""
+    assert done.stderr.startswith("Error: ")
     assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_input_that_is_no_utf_8_is_wrong_use(tmp_path: Path):
@@ -190,8 +204,11 @@ def test_input_that_is_no_utf_8_is_wrong_use(tmp_path: Path):
 
 
 def test_the_choices_offered_are_those_of_the_memory():
-    assert memories.MEMORY_TYPES == MEMORY_TYPES
-    assert typing.get_args(recaller.Mode) == memories.MODES
+    assert fields.MEMORY_TYPES == MEMORY_TYPES
+    assert typing.get_args(recaller.Mode) == finding.MODES
+    assert typing.get_args(query.Order) == finding.ORDERS
+    assert typing.get_args(storage.Accuracy) == finding.ACCURACIES
+    assert importers.FORMATS == moving.FORMATS
 
 
 # Errors of the memory
@@ -208,7 +225,12 @@ def test_the_choices_offered_are_those_of_the_memory():
         (["recall", "x", "-k", "0"], "k must be an integer of 1 or more"),
         (["stats", "--db", "folder"], "is a directory"),
         (["stats", "--db", "text.txt"], "no SQLite database"),
-        (["import", "text.txt"], "text.txt:1"),
+        (["import", "text.txt", "--format", "export"], "text.txt:1"),
+        (["show", "absent"], "no memory has the id 'absent'; 'chrysalis list'"),
+        (["related", "absent"], "no memory has the id 'absent'; 'chrysalis list'"),
+        (["update", "absent", "--add-tag", "t"], "no memory has the id 'absent'"),
+        (["list", "--limit", "0"], "limit"),
+        (["list", "--namespace", "/"], "namespace"),
         (["export", "absent/all.jsonl"], "absent"),
     ],
 )
@@ -409,7 +431,7 @@ def test_what_is_exported_can_be_imported_elsewhere(filled: Run, tmp_path: Path)
 
     assert exported.stdout == "exported 3 memories to all.jsonl\n"
     assert imported.stdout == "3 memories changed\n"
-    assert lines(again) == [{"changed": 0, "pending": 0}]
+    assert lines(again) == [{"format": "export", "changed": 0, "pending": 0}]
     assert len((tmp_path / "all.jsonl").read_text().splitlines()) == 3
     assert recalled(filled, "green tea", "--db", "other.db")[0]["tags"] == ["tea", "green"]
 

@@ -69,3 +69,11 @@ def test_every_link_to_a_file_leads_to_one(page: Path) -> None:
         link for link in _LINK.findall(page.read_text()) if not (page.parent / link).exists()
     ]
     assert missing == []
+
+
+def test_the_help_in_the_docs_is_what_the_program_says() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "scripts" / "cli_docs.py", "--check"],
+        env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, ""), "run: python scripts/cli_docs.py"

@@ -117,8 +117,10 @@ async def test_texts_are_told_where_the_user_asks_for_them(
     memory_id = await agent.learn(SECRET, metadata={"room": "study"})
     (found,) = await agent.recall("what clock?")
     await agent.recall_many(["the clock", "the safe"])
+    await agent.nearest("a clock", k=1)
+    await agent.nearest((await agent.vectors())[1][0], k=1)
 
-    (_, learned), (_, recalled), (_, both) = told(spans)
+    (_, learned), (_, recalled), (_, both), (_, near), (_, by_vector) = told(spans)
     assert json.loads(learned["gen_ai.memory.records"]) == [{"content": SECRET}]
     assert recalled["gen_ai.memory.query.text"] == "what clock?"
     assert json.loads(recalled["gen_ai.memory.records"]) == [
@@ -126,6 +128,9 @@ async def test_texts_are_told_where_the_user_asks_for_them(
     ]
     assert both["gen_ai.memory.query.text"] == "the clock\nthe safe"
     assert both["gen_ai.memory.record.count"] == 2
+    assert near["gen_ai.memory.query.text"] == "a clock"
+    assert near["gen_ai.memory.record.count"] == by_vector["gen_ai.memory.record.count"] == 1
+    assert "gen_ai.memory.query.text" not in by_vector
 
 
 async def test_an_error_is_told_by_its_class_and_quoted_only_with_contents(

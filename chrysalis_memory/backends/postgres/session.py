@@ -12,12 +12,8 @@ from chrysalis_memory.backends.postgres.peers import Peers
 from chrysalis_memory.backends.postgres.schema import BUCKETS_PER_PART
 from chrysalis_memory.backends.postgres.spaces import Seen
 from chrysalis_memory.backends.postgres.token_vectors import TokenVectors
-from chrysalis_memory.backends.postgres.words import (
-    Tokenizers,
-    WordIndex,
-    changed_texts,
-    locking,
-)
+from chrysalis_memory.backends.postgres.whole import Whole
+from chrysalis_memory.backends.postgres.words import Tokenizers, changed_texts, locking
 from chrysalis_memory.backends.rows import NO_ACCESS, StoredMemory, stored_memory
 from chrysalis_memory.backends.where import ORDERS
 from chrysalis_memory.changes import bucket_of
@@ -26,7 +22,7 @@ from chrysalis_memory.query import Order, Query
 _STORED = f"m.number, m.id, m.state, {USES}"
 
 
-class PostgresSession(WordIndex, TokenVectors, Episodes, ChangeLog, Peers):
+class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
     """Reads and writes memory rows on one connection; see :class:`Session`.
 
     Args:

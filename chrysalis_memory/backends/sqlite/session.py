@@ -19,7 +19,7 @@ from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
 from chrysalis_memory.backends.sqlite.spaces import VectorSpaces
-from chrysalis_memory.backends.sqlite.words import WordIndex
+from chrysalis_memory.backends.sqlite.whole import Whole
 from chrysalis_memory.backends.where import ORDERS
 from chrysalis_memory.changes import access_digest
 from chrysalis_memory.embedding import VectorStorage
@@ -29,7 +29,7 @@ _COLUMNS = MemoryRow._fields[1:16]
 _INSERT = f"INSERT INTO memory VALUES (NULL, {', '.join('?' * (len(_COLUMNS) + 2))})"
 
 
-class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
+class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
     """Reads and writes memory rows on one connection; see :class:`Session`."""
 
     def __init__(
@@ -40,7 +40,7 @@ class SQLiteSession(WordIndex, VectorSpaces, Episodes, SQLiteChangeFeed):
         *,
         vector_storage: VectorStorage = "float32",
     ) -> None:
-        WordIndex.__init__(self, connection, None if caches is None else caches.frequencies)
+        Whole.__init__(self, connection, None if caches is None else caches.frequencies)
         VectorSpaces.__init__(self, connection, caches, vector_storage)
         SQLiteChangeFeed.__init__(self)
         self._path = path

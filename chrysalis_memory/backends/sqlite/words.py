@@ -100,6 +100,10 @@ class WordIndex:
                 self.index_words(number, text, is_known=known is not None)
         return rows[-1][0] if len(rows) == limit else None
 
+    def indexed_words(self, text: str) -> str:
+        """Return what the index holds of a text."""
+        return joined(self._tokenizer.of_memory(text))
+
     def _insert(self, number: int, text: str) -> int:
         tokens = self._tokenizer.of_memory(text)
         row = (number, len(tokens), joined(tokens))
