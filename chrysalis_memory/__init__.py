@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from chrysalis_memory.absorbing import AbsorbReport
     from chrysalis_memory.agent import AgentMemory
     from chrysalis_memory.collection import MemoryCollection
     from chrysalis_memory.config import AgentMemoryConfig
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from chrysalis_memory.syncing import PeerStatus, SyncReport
 
 __all__ = [
+    "AbsorbReport",
     "AgentMemory",
     "AgentMemoryConfig",
     "ChrysalisError",
@@ -59,6 +61,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "chrysalis_memory.absorbing": ("AbsorbReport",),
     "chrysalis_memory.agent": ("AgentMemory",),
     "chrysalis_memory.collection": ("MemoryCollection",),
     "chrysalis_memory.config": ("AgentMemoryConfig",),

@@ -95,6 +95,8 @@ class AgentMemoryConfig(BaseSettings):
     up to 15 minutes."""
     token: SecretStr | None = None
     """The bearer token for peers on HTTP."""
+    telemetry_contents: bool = False
+    """Whether spans hold queries and memories, where the program traces; see docs/telemetry.md."""
 
     @classmethod
     def of(cls, **values: Any) -> Self:

@@ -9,6 +9,8 @@
     ├── DocumentMismatch               two documents with different ids cannot be merged
     ├── MemoryNotFound                 no memory has this id
     ├── MemoryForgotten                the id was forgotten; only learning it on purpose revives it
+    ├── ExtractorError                 no facts could be drawn from a conversation
+    │   └── ExtractorUnavailable       what draws them cannot be reached now; retry
     ├── ReplicationError               replicas could not exchange; what was merged stays merged
     │   ├── InvalidFrame               what arrived is no whole, valid message; nothing was changed
     │   ├── UnsupportedProtocol        a message of a newer version; upgrade
@@ -33,6 +35,8 @@ __all__ = [
     "DocumentMismatch",
     "EmbedderError",
     "EmbeddingSpaceMismatch",
+    "ExtractorError",
+    "ExtractorUnavailable",
     "InvalidDocument",
     "InvalidFrame",
     "InvalidValue",
@@ -84,6 +88,14 @@ class MemoryForgotten(ChrysalisError):
             f"to bring it back on purpose call learn(text, id={memory_id!r})"
         )
         self.memory_id = memory_id
+
+
+class ExtractorError(ChrysalisError):
+    """No facts could be drawn from a conversation; :meth:`AgentMemory.absorb` keeps its text."""
+
+
+class ExtractorUnavailable(ExtractorError):
+    """What draws facts cannot be reached now or is busy; absorbing may be tried again."""
 
 
 class ReplicationError(ChrysalisError):

@@ -7,7 +7,7 @@ from chrysalis_memory import learning
 from chrysalis_memory.config import AgentMemoryConfig
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.errors import InvalidValue, MemoryForgotten
 from chrysalis_memory.learning import Learned, MemoryChange, NewMemory
 from chrysalis_memory.transaction import Transaction
 from embedders.errors import InvalidText, TextTooLong
@@ -90,7 +90,7 @@ class Learner:
             return
         try:
             outcomes = await self._learn([memory for _, memory in batch])
-        except (InvalidValue, InvalidText, TextTooLong) as error:
+        except (InvalidValue, MemoryForgotten, InvalidText, TextTooLong) as error:
             if len(batch) == 1:
                 report.refused.append(Refused(batch[0][0], str(error)))
                 return

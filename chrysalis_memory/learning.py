@@ -19,7 +19,7 @@ from pydantic import (
 from chrysalis_memory import codec, wire
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.errors import InvalidValue, MemoryForgotten
 from chrysalis_memory.query import MemoryType, Moment, Name, Names, Namespace, Score, refused
 from chrysalis_memory.transaction import Transaction
 
@@ -84,6 +84,9 @@ class NewMemory(_Options):
     expires_at: Moment | None = None
     unique: StrictBool = False
     """Take a random id: a derived one lets somebody who guesses the text confirm the guess."""
+    only_add: StrictBool = False
+    """Where the text is known, add tags, links, evidence and missing metadata and change nothing
+    else; what was forgotten is refused. For what no person decides."""
 
     def derived_id(self, attempt: int = 0) -> str:
         """Return the id that this text has on every replica."""
@@ -164,7 +167,12 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
 
     Joining adds tags, links and evidence, raises importance and confidence, writes metadata, and
     brings an archived or expired memory back; it never rewrites the text. A forgotten memory is
-    revived. An explicit ``id`` that is known takes the new text.
+    revived. An explicit ``id`` that is known takes the new text. With ``only_add`` nothing that is
+    written changes.
+
+    Raises:
+        MemoryForgotten: it was forgotten, and ``only_add`` does not revive.
+        InvalidValue: an explicit ``id`` holds another text, which ``only_add`` does not replace.
     """
     memory_id = _free_id(transaction, new)
     known = transaction.load(memory_id)
@@ -172,8 +180,13 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
     if known is None or is_new:
         memory = transaction.new_document(memory_id, new.content, new.memory_type)
         if known is not None:
+            if new.only_add:
+                raise MemoryForgotten(memory_id)
             memory = memory.revived(known.state.life)
         _write_first(memory, new)
+    elif new.only_add:
+        memory = known
+        _add(memory, new)
     else:
         memory = known
         _join(memory, new, now=transaction.now())
@@ -218,6 +231,19 @@ def _write_first(memory: MemoryDocument, new: NewMemory) -> None:
         memory.set_metadata(new.metadata)
     if new.expires_at is not None:
         memory.set_expires_at(new.expires_at)
+    _add_all(memory, new.tags, new.related, new.parents, new.evidence)
+
+
+def _add(memory: MemoryDocument, new: NewMemory) -> None:
+    if new.content != memory.content:
+        raise InvalidValue(
+            f"memory {memory.id!r} holds another text, which only_add does not replace; "
+            "learn without an id, or update it"
+        )
+    known = memory.metadata
+    missing = {key: value for key, value in new.metadata.items() if key not in known}
+    if missing:
+        memory.set_metadata(missing)
     _add_all(memory, new.tags, new.related, new.parents, new.evidence)
 
 

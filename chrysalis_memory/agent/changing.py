@@ -1,13 +1,16 @@
 """Learning, changing and forgetting."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from chrysalis_memory import hygiene, learning
+from chrysalis_memory.absorbing import Absorber, AbsorbReport, Wanted
 from chrysalis_memory.agent.started import Started
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.extractors import Extractor, KeepTurns, Message
 from chrysalis_memory.hygiene import How
 from chrysalis_memory.learner import LearnReport
 from chrysalis_memory.learning import MemoryChange, NewMemory
@@ -28,10 +31,11 @@ class Changing(Started):
             **options: The other fields of :class:`NewMemory`: ``id``, ``memory_type``,
                 ``namespace``, ``tags``, ``importance``, ``confidence``, ``metadata``,
                 ``episode``, ``position``, ``related``, ``parents``, ``evidence``,
-                ``expires_at``, ``unique``.
+                ``expires_at``, ``unique``, ``only_add``.
 
         Raises:
             InvalidValue: a value that is refused; nothing was stored.
+            MemoryForgotten: it was forgotten, and ``only_add`` does not bring it back.
             EmbedderError: the embedder refuses the text; nothing was stored.
             StoreBusy: another process kept the file locked; nothing was stored.
         """
@@ -55,7 +59,12 @@ class Changing(Started):
         if isinstance(memories, str | Mapping):
             raise InvalidValue("learn_many takes a list of memories; for a single one call learn")
         new = [learning.new_memory(memory, number) for number, memory in enumerate(memories)]
-        return await self._open.learner.learn_many(new, progress)
+        with self._traced("upsert_memory") as span:
+            span.texts([memory.content for memory in new])
+            span.count(len(new))
+            ids = await self._open.learner.learn_many(new, progress)
+            span.set(gen_ai__memory__record__id=ids[0] if len(ids) == 1 else None)
+        return ids
 
     async def learn_each(
         self,
@@ -75,7 +84,59 @@ class Changing(Started):
         """
         if isinstance(memories, str | Mapping):
             raise InvalidValue("learn_each takes a list of memories; for a single one call learn")
-        return await self._open.learner.learn_each(list(memories), progress)
+        with self._traced("upsert_memory") as span:
+            report = await self._open.learner.learn_each(list(memories), progress)
+            span.count(len(report.learned) + len(report.joined))
+        return report
+
+    async def absorb(
+        self,
+        messages: Iterable[Message | Mapping[str, Any]],
+        *,
+        extractor: Extractor | None = None,
+        episode: str | None = None,
+        namespace: str | None = None,
+        observed_at: datetime | None = None,
+        keep_turns: bool = False,
+        first_position: int = 1,
+        progress: Progress | None = None,
+    ) -> AbsorbReport:
+        """Keep what is worth keeping of a conversation, and report what became of it.
+
+        It adds memories, tags, links and evidence, changes nothing that is known, and brings
+        nothing back that was forgotten. The same conversation again adds nothing. Where the
+        extractor fails, the turns are kept as they are, and the report says so.
+
+        Args:
+            messages: Turns in their order, each with ``role``, ``content`` and perhaps ``name``
+                and ``at``. Those that are refused are reported, and the others absorbed.
+            extractor: Draws facts; by default every turn is kept as it was said.
+            episode: Name of the conversation; by default one derived from its messages. Give one
+                to a conversation that goes on.
+            namespace: Where the memories go; default: the root.
+            observed_at: When those messages were said that tell no ``at``; default: now.
+            keep_turns: Whether to keep the turns, too; the facts then link to them.
+            first_position: Place of the first message in its episode.
+            progress: Called with how many messages are done and how many there are.
+
+        Raises:
+            InvalidValue: an option that is refused; nothing was stored.
+            EmbedderError: the embedder failed otherwise than by being unavailable; what was
+                stored until then stays, and absorbing the same again goes on.
+            StoreBusy: another process kept the file locked; the same holds.
+        """
+        if isinstance(messages, str | Mapping):
+            raise InvalidValue("absorb takes a list of messages; put a single one into a list")
+        wanted = Wanted(
+            extractor or KeepTurns(), namespace, episode, observed_at, keep_turns, first_position
+        )
+        running = self._open
+        with self._traced("upsert_memory") as span:
+            absorber = Absorber(running.storage, running.learner, running.in_thread, wanted)
+            report = await absorber.absorb(messages, progress)
+            span.count(len(report.learned) + len(report.joined))
+            span.set(gen_ai__conversation__id=report.episode)
+        return report
 
     async def update(self, memory_id: str, **changes: Any) -> MemoryDocument:
         """Change a memory and return it as stored.
@@ -91,14 +152,22 @@ class Changing(Started):
             MemoryForgotten: it was forgotten.
             InvalidValue: a value that is refused; nothing was changed.
         """
-        return await self._open.learner.update(memory_id, MemoryChange.of(**changes))
+        with self._traced("update_memory", memory_id) as span:
+            memory = await self._open.learner.update(memory_id, MemoryChange.of(**changes))
+            span.found([memory])
+        return memory
 
     async def forget(self, memory_id: str) -> bool:
         """Forget a memory at once, here and, by merging, everywhere; tell whether there was one."""
-        return await self._open.write(lambda transaction: transaction.forget(memory_id))
+        with self._traced("delete_memory", memory_id) as span:
+            existed = await self._open.write(lambda transaction: transaction.forget(memory_id))
+            span.count(int(existed))
+        return existed
 
     async def consolidate(self, ids: Sequence[str], *, how: How = "link") -> str:
         """Link or join memories that say the same, return the oldest's id; see :mod:`.hygiene`."""
-        return await self._open.write(
-            lambda transaction: hygiene.consolidate(transaction, ids, how)
-        )
+        with self._traced("update_memory") as span:
+            span.count(len(ids))
+            return await self._open.write(
+                lambda transaction: hygiene.consolidate(transaction, ids, how)
+            )

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from chrysalis_memory import transfer
+from chrysalis_memory import telemetry, transfer
 from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.storage import MemoryStorage
@@ -66,7 +66,17 @@ class Copying(Started):
             ReplicationError: it does not keep to the protocol, or is of another version.
             StorageError: one of the two files cannot be read or written.
         """
-        return await self._open.syncing.sync(peer, token=token, progress=progress)
+        with self._traced(telemetry.SYNC) as span:
+            report = await self._open.syncing.sync(peer, token=token, progress=progress)
+            span.count(report.sent + report.received)
+            span.set(
+                chrysalis__sync__sent=report.sent,
+                chrysalis__sync__received=report.received,
+                chrysalis__sync__merged=report.merged,
+                chrysalis__sync__messages=report.messages,
+                chrysalis__sync__verified=report.verified,
+            )
+        return report
 
     async def keep_in_sync(
         self,

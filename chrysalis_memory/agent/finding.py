@@ -62,7 +62,10 @@ class Finding(Started):
         if isinstance(queries, str):
             raise InvalidValue("recall_many takes a list of queries; for a single one call recall")
         running = self._open
-        found = await running.recaller.recall_many(queries, k, options)
+        with self._traced("search_memory") as span:
+            span.query(queries)
+            found = await running.recaller.recall_many(queries, k, options)
+            span.found([memory for memories in found for memory in memories])
         if track:
             for memories in found:
                 running.count_access(memories)
@@ -185,7 +188,11 @@ class Finding(Started):
                 )
             )
 
-        return await running.queue.across_reindex(attempt)
+        with self._traced("search_memory") as span:
+            span.query([query] if isinstance(query, str) else [])
+            found = await running.queue.across_reindex(attempt)
+            span.found([near.memory for near in found])
+        return found
 
     async def _place(self, query: str | Sequence[float] | NDArray[np.floating[Any]]) -> Place:
         queue = self._open.queue

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Self
 
-from chrysalis_memory import wire
+from chrysalis_memory import telemetry, wire
 from chrysalis_memory.config import AgentMemoryConfig, default_path
 from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.embedding_queue import Progress
@@ -96,6 +97,12 @@ class Started:
     def storage(self) -> MemoryStorage:
         """The store beneath, for synchronous work."""
         return self._open.storage
+
+    def _traced(
+        self, operation: str, memory_id: str | None = None
+    ) -> AbstractContextManager[telemetry.Span]:
+        store, contents = self._open.storage.replica, self.config.telemetry_contents
+        return telemetry.memory_span(operation, store, contents=contents, memory_id=memory_id)
 
     async def _settled(self) -> Running:
         running = self._open

@@ -1,4 +1,4 @@
-"""The text that ships with the demonstration, read as memories."""
+"""The text that ships with the demonstration, read as memories, and questions about it."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -15,6 +15,17 @@ def conversation() -> list[NewMemory]:
     """
     text = files("chrysalis_memory.demo").joinpath("conversation.txt").read_text(encoding="utf-8")
     return list(_memories(text.splitlines()))
+
+
+def questions() -> list[tuple[str, tuple[str, ...]]]:
+    """Return questions about the conversation, each with words of the memories that answer it."""
+    text = files("chrysalis_memory.demo").joinpath("questions.txt").read_text(encoding="utf-8")
+    asked: list[tuple[str, tuple[str, ...]]] = []
+    for line in text.splitlines():
+        if not line.startswith("# "):
+            question, *answers = (part.strip() for part in line.split("|"))
+            asked.append((question, tuple(answers)))
+    return asked
 
 
 def _memories(lines: list[str]) -> Iterator[NewMemory]:

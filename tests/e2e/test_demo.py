@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from chrysalis_memory import AgentMemory, demo
-from chrysalis_memory.demo.conversation import conversation
+from chrysalis_memory.demo.conversation import conversation, questions
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 20.0  # about 2 on a quiet machine; tests share theirs
@@ -155,3 +155,18 @@ async def test_the_merged_replicas_hold_every_change(tmp_path: Path):
             assert school.get_importance() == 0.6
             assert "Physiotherapy is every Thursday at 8:00, by the canal." in by_text
             assert "Mochi gets half a thyroid tablet every morning." not in by_text
+
+
+def test_every_question_about_the_conversation_has_one_answer_or_a_turn_and_its_note():
+    texts = [memory.content for memory in conversation()]
+    answers = [
+        [text for text in texts if any(words in text for words in answers)]
+        for _, answers in questions()
+    ]
+
+    assert len(answers) == 24
+    assert {1, 2} == {len(found) for found in answers}
+    assert [] == [
+        words for _, several in questions() for words in several
+        if not any(words in text for text in texts)
+    ]  # fmt: skip

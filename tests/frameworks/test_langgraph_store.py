@@ -268,6 +268,23 @@ def test_a_filter_never_leaves_fewer_than_there_are(store: ChrysalisStore):
         assert sorted(key for page in pages for key in page) == [f"far{n}" for n in range(7)]
 
 
+def test_items_that_a_filter_leaves_far_down_keep_their_scores(store: ChrysalisStore):
+    store.batch([PutOp(DOCS, f"near{n}", {"text": f"olives {n}"}) for n in range(300)])
+    store.put(DOCS, "far", {"text": "tax year", "kept": True})
+    (found,) = store.search(DOCS, query="olives", filter={"kept": True}, limit=3)
+    assert (found.key, found.score is None) == ("far", False)
+
+
+async def test_a_text_that_another_replica_left_behind_finds_nothing():
+    async with open_memory() as memory, ChrysalisStore(memory) as store:
+        await store.aput(DOCS, "k", {"text": "cheese"})
+        (item,) = await memory.find()
+        left = {items.ITEM: item.id, items.PART: 1}
+        await memory.learn("olives", namespace="docs", metadata=left)
+        (found,) = await store.asearch(DOCS, query="olives")
+        assert (found.key, found.score) == ("k", pytest.approx(0, abs=0.5))
+
+
 async def test_an_item_scores_as_its_best_text_and_comes_once():
     embedder = HashingEmbedder()
     async with open_memory() as memory:
@@ -377,6 +394,10 @@ def test_an_item_that_is_put_without_a_ttl_lives_for_ever(store: ChrysalisStore)
     store.put(DOCS, "k", {"n": 1})
     assert store.sweep_ttl() == 0
     assert keys(store.search(DOCS)) == ["k"]
+    store.put(DOCS, "k", {"n": 1}, ttl=60)
+    store.put(DOCS, "k", {"n": 1})
+    found = store._anywhere.run(store._memory.find)
+    assert [one.expires_at for one in found] == [None]
 
 
 async def test_the_sweeper_deletes_by_itself(open_store: Callable[..., ChrysalisStore]):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage, NewMemory, learning
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.errors import InvalidValue, MemoryForgotten
 from chrysalis_memory.learning import MemoryChange
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
@@ -23,6 +23,51 @@ def learn(storage: MemoryStorage, content: str, **fields: Any) -> str:
 
 def change(storage: MemoryStorage, memory_id: str, **changes: Any) -> MemoryDocument:
     return storage.update(memory_id, MemoryChange.of(**changes).apply)
+
+
+# Only adding
+
+
+def test_what_only_adds_leaves_what_is_written(store: MemoryStorage) -> None:
+    memory_id = learn(store, "text", importance=0.2, metadata={"k": 1}, tags="a", expires_at=PAST)
+    change(store, memory_id, archived=True)
+
+    again = learn(
+        store, "text", only_add=True, memory_type="episodic", importance=0.9, confidence=0.9,
+        metadata={"k": 2, "new": 3}, tags="b", related="r", evidence="e", expires_at=FUTURE,
+    )  # fmt: skip
+
+    memory = store.get(again)
+    assert again == memory_id
+    assert (memory.memory_type, memory.get_importance()) == ("semantic", 0.2)
+    assert (memory.get_confidence(), memory.metadata) == (0.5, {"k": 1, "new": 3})
+    assert (memory.archived, memory.expires_at) == (True, PAST)
+    assert (memory.get_tags(), memory.get_related()) == (["a", "b"], ["r"])
+    assert memory.get_evidence() == ["e"]
+
+
+def test_what_only_adds_writes_everything_of_something_new(store: MemoryStorage) -> None:
+    memory = store.get(learn(store, "text", only_add=True, importance=0.9))
+    assert memory.get_importance() == 0.9
+
+
+def test_what_only_adds_brings_nothing_back(store: MemoryStorage) -> None:
+    memory_id = learn(store, "text")
+    store.submit(lambda transaction: transaction.forget(memory_id)).result()
+
+    with pytest.raises(MemoryForgotten):
+        learn(store, "text", only_add=True)
+
+    assert store.get(memory_id) is None
+
+
+def test_what_only_adds_replaces_no_text(store: MemoryStorage) -> None:
+    learn(store, "text", id="m")
+
+    with pytest.raises(InvalidValue, match="'m' holds another text"):
+        learn(store, "another", id="m", only_add=True)
+
+    assert store.get("m").content == "text"
 
 
 # Learning once

@@ -1,4 +1,4 @@
-"""A local HTTP server that answers `/api/embed` as an Ollama server does.
+"""A local HTTP server that answers `/api/embed` and `/api/chat` as an Ollama server does.
 
 Its models are bags of words, so that vectors depend on the whole text; everything else (status
 codes, bodies, error texts) is what Ollama sends.
@@ -29,6 +29,8 @@ class OllamaServer:
         requests: The bodies received so far.
         poison: A text that makes its whole batch fail, as one with a NaN result does.
         reply: When set, sent instead of an answer: status and body.
+        says: What its chat model says next, one text after the other.
+        done_reason: Why the chat model stops.
         hold: When cleared, answers wait until it is set.
     """
 
@@ -40,6 +42,8 @@ class OllamaServer:
     requests: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     poison: str = "\0"
     reply: tuple[int, str] | None = None
+    says: list[str] = field(default_factory=list[str])
+    done_reason: str = "stop"
     hold: threading.Event = field(default_factory=threading.Event)
 
     def answer(self, body: dict[str, Any]) -> tuple[int, str]:
@@ -68,6 +72,26 @@ class OllamaServer:
             }
         )
 
+    def chat(self, body: dict[str, Any]) -> tuple[int, str]:
+        """Answer one chat request as Ollama does: status and body."""
+        self.requests.append(body)
+        if self.reply is not None:
+            return self.reply
+        if body["model"] != "llama3.2":
+            return 404, json.dumps({"error": f"model '{body['model']}' not found"})
+        assert body["stream"] is False
+        return 200, json.dumps(
+            {
+                "model": body["model"],
+                "created_at": "2025-03-12T10:00:00.000000Z",
+                "message": {"role": "assistant", "content": self.says.pop(0)},
+                "done": True,
+                "done_reason": self.done_reason,
+                "prompt_eval_count": 321,
+                "eval_count": 45,
+            }
+        )
+
 
 def _bag_of_words(text: str, dimension: int) -> list[float]:
     total = np.zeros(dimension)
@@ -88,7 +112,9 @@ def running_ollama() -> Iterator[OllamaServer]:
 
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            status, reply = state.answer(body) if self.path == "/api/embed" else (404, "404 page")
+            answers = {"/api/embed": state.answer, "/api/chat": state.chat}
+            answer = answers.get(self.path)
+            status, reply = (404, "404 page") if answer is None else answer(body)
             state.hold.wait(timeout=30)
             data = reply.encode()
             self.send_response(status)
