@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 SEEDS ?= 20000
+FRAMEWORKS := crewai adk llamaindex
 
-.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser
+.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser test-anthropic $(FRAMEWORKS:%=test-%)
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -25,10 +26,24 @@ test-mcp: $(VENV)/.installed-dev $(VENV)-mcp/.installed  ## Run MCP's inspector 
 
 test-frameworks: $(VENV)-frameworks/.installed  ## Test LangGraph's store and LangChain's adapters with their own suites.
 	@$(VENV)-frameworks/bin/python tests/frameworks/langgraph_own.py
-	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks
+	@$(VENV)-frameworks/bin/python -m pytest -q --confcutdir tests/frameworks tests/frameworks/test_lang*.py
 
 test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; nothing may be lost.
 	@$(BIN)/python tests/e2e/killing.py 200
+
+test-anthropic: $(VENV)/.installed-dev  ## 10,000 random commands for Claude's memory tool and for the SDK's own.
+	@$(BIN)/python -m tests.anthropic_commands 10000
+
+# Each framework in a virtual environment of its own: make test-crewai test-adk test-llamaindex
+$(FRAMEWORKS:%=test-%): test-%: $(VENV)-%/.installed
+	@$(VENV)-$*/bin/python -m pytest -q -W default --confcutdir=tests/frameworks/$* tests/frameworks/$*
+	@$(VENV)-$*/bin/pyright --pythonpath $(VENV)-$*/bin/python --project tests/frameworks/$*
+
+$(FRAMEWORKS:%=$(VENV)-%/.installed): $(VENV)-%/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing $* and the test tools into $(VENV)-$* ..."
+	@$(PYTHON) -m venv $(VENV)-$*
+	@$(VENV)-$*/bin/pip install --quiet --editable '.[$*]' pyright pytest pytest-asyncio pytest-timeout
+	@touch $@
 
 simulate: $(VENV)/.installed-dev  ## Simulate replicas in trouble: make simulate SEEDS=20000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
@@ -89,13 +104,6 @@ $(VENV)-frameworks/.installed: pyproject.toml
 	@$(PYTHON) -m venv $(VENV)-frameworks
 	@$(VENV)-frameworks/bin/pip install --quiet --upgrade 'pip>=25.1'
 	@$(VENV)-frameworks/bin/pip install --quiet --editable '.[langgraph,langchain]' --group frameworks
-	@touch $@
-
-$(VENV)-docs/.installed: pyproject.toml
-	@echo "Installing MkDocs into $(VENV)-docs ..."
-	@$(PYTHON) -m venv $(VENV)-docs
-	@$(VENV)-docs/bin/pip install --quiet --upgrade 'pip>=25.1'
-	@$(VENV)-docs/bin/pip install --quiet --group docs
 	@touch $@
 
 # Node from PyPI, for npm's packages of MCP need a newer one than systems have.

@@ -1,12 +1,17 @@
 """Embedding and indexing what is stored."""
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
 from chrysalis_memory import hygiene, integrity
 from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.hygiene import Duplicates
 from chrysalis_memory.integrity import IntegrityReport
 from chrysalis_memory.running import choose
-from embedders.base import Embedder
+from embedders.base import Embedder, InputType
 
 
 class Indexing(Started):
@@ -24,6 +29,25 @@ class Indexing(Started):
         """
         queue = self._open.queue
         return await queue.work_off(await queue.space(), progress)
+
+    async def embed(
+        self, texts: Sequence[str], *, input_type: InputType = "document"
+    ) -> NDArray[np.float32]:
+        """Return the vectors that the memory's embedder gives to texts; nothing is stored.
+
+        For who searches with vectors of his own making; see :meth:`nearest`.
+
+        Args:
+            texts: The texts.
+            input_type: ``"document"`` for what is like a memory, ``"query"`` for what seeks one.
+
+        Returns:
+            Array of shape ``(len(texts), dimension)`` with rows of unit length.
+
+        Raises:
+            EmbedderError: the embedder failed.
+        """
+        return await self._open.queue.embedder.embed(texts, input_type=input_type)
 
     async def reindex(
         self, embedder: Embedder | str | None = None, *, progress: Progress | None = None

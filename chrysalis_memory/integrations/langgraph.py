@@ -51,7 +51,7 @@ except ImportError as error:
         "pip install 'chrysalis-memory[langgraph]'"
     ) from error
 
-from chrysalis_memory.integrations.langchain import LangChainEmbedder
+from chrysalis_memory.integrations.langchain_embeddings import LangChainEmbedder
 
 __all__ = ["ChrysalisStore", "InvalidNamespaceError"]
 

@@ -18,8 +18,9 @@ from chrysalis_memory.replication.routes import PULL, PUSH, check_token
 from chrysalis_memory.servers.rates import Rates
 from chrysalis_memory.servers.refusals import Refusal
 
-_SYNC_COST = 0.1
-"""A first sync is a quick row of requests, each of which brings a thousand memories."""
+_SMALL_COST = 0.1
+"""A first sync is a quick row of requests, each of which brings a thousand memories; and a page is
+made of two dozen files."""
 _LOOPBACK_NAMES = ("localhost",)
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
@@ -83,7 +84,9 @@ class Admission:
         if self._rates is None:
             return None
         address, _ = scope.get("client") or ("", 0)
-        cost = _SYNC_COST if scope["path"] in (PULL, PUSH) else 1.0
+        path = scope["path"]
+        is_small = path in (PULL, PUSH) or path.startswith(self._open_folders)
+        cost = _SMALL_COST if is_small else 1.0
         seconds = self._rates.wait_seconds(address, cost=cost)
         if not seconds:
             return None

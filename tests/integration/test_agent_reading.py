@@ -243,3 +243,24 @@ async def test_a_copy_holds_what_was_learned_and_a_clone_is_another_replica(
     for name in ("copy.db", "clone.db"):
         with MemoryStorage(tmp_path / name) as copy:
             assert copy.get("kept").content == "kept"
+
+
+async def test_a_vector_of_the_memorys_embedder_finds_the_text_it_was_made_of(agent: AgentMemory):
+    tea = await agent.learn("Tea is served at four")
+    await agent.learn("The printer is on the second floor")
+
+    made = await agent.embed(["Tea is served at four"])
+    nearest = (await agent.nearest(made[0], 1))[0]
+
+    assert made.shape == (1, len(made[0]))
+    assert (nearest.memory.id, nearest.similarity) == (tea, pytest.approx(1.0, abs=1e-6))
+
+
+async def test_documents_and_queries_are_embedded_as_such(start_agent: Start):
+    embedder = SwitchedEmbedder()
+    agent = await start_agent(embedder=embedder)
+
+    await agent.embed(["a memory"])
+    await agent.embed(["a question"], input_type="query")
+
+    assert (embedder.documents, embedder.queries) == (["a memory"], ["a question"])

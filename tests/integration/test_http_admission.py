@@ -170,6 +170,13 @@ def test_frames_of_a_sync_count_for_a_tenth(tmp_path: Path):
     assert [answer.status_code for answer in answers] == [400] * 10 + [429]
 
 
+def test_files_of_the_page_count_for_a_tenth(tmp_path: Path):
+    with served(memory(tmp_path), requests_per_second=0.001) as url, httpx.Client() as client:
+        answers = [client.get(f"{url}/explorer/style.css") for _ in range(11)]
+
+    assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+
+
 def test_a_rate_of_0_bounds_nobody(tmp_path: Path):
     with served(memory(tmp_path), requests_per_second=0) as url, httpx.Client() as client:
         statuses = {client.get(f"{url}/v1/health").status_code for _ in range(150)}
