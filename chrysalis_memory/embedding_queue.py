@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from chrysalis_memory import codec
 from chrysalis_memory.embedding import Embedding, Vector
 from chrysalis_memory.errors import ChrysalisError, EmbeddingSpaceMismatch, StoreBusy
+from chrysalis_memory.readers import InThread
 from chrysalis_memory.rerank import pack, token_embedder
 from chrysalis_memory.search import active_space, check_space
 from chrysalis_memory.storage import MemoryStorage, Pending, Space
@@ -16,14 +17,6 @@ from embedders.base import Embedder
 from embedders.errors import EmbedderUnavailable, NotPrepared
 
 T = TypeVar("T")
-
-
-class InThread(Protocol):
-    """A way to run blocking work beside the event loop."""
-
-    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
-        """Run ``work`` on another thread."""
-        ...
 
 
 Progress = Callable[[int, int], None]
