@@ -7,7 +7,6 @@ split (see `embedders.windows`).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -27,8 +26,14 @@ from embedders.errors import (
 from embedders.windows import join_windows, split_text
 
 try:
-    import httpx
-    from ollama import AsyncClient, ResponseError
+    from ollama import ResponseError
+
+    from embedders.ollama_server import (
+        STATUS_NOT_FOUND,
+        STATUS_SERVER_ERROR,
+        OllamaServer,
+        may_answer_later,
+    )
 except ImportError as error:
     raise MissingExtra("ollama", extra="ollama", module=error.name or "ollama") from error
 
@@ -59,9 +64,6 @@ _WINDOW_CHARACTERS = 4000
 _WINDOW_CHARACTERS_MIN = 32
 
 _STATUS_BAD_REQUEST = 400
-_STATUS_NOT_FOUND = 404
-_STATUS_BUSY = 429
-_STATUS_SERVER_ERROR = 500
 
 
 class _Refused(Exception):
@@ -70,7 +72,7 @@ class _Refused(Exception):
     def __init__(self, status: int, reason: str) -> None:
         super().__init__(f"{reason} (status {status})")
         self.status = status
-        self.too_long = status in (_STATUS_BAD_REQUEST, _STATUS_SERVER_ERROR) and (
+        self.too_long = status in (_STATUS_BAD_REQUEST, STATUS_SERVER_ERROR) and (
             "context length" in reason or "input length" in reason
         )
 
@@ -145,15 +147,15 @@ class OllamaEmbedder(LateDimension):
             "document": document if document_prefix is None else document_prefix,
         }
         self._model = model
-        self._base_url = base_url
         self._requested_dimension = dimension
         self._dimension = dimension
         self._revision = revision
         self._batch_size = batch_size
-        self._timeout_seconds = timeout_seconds
         self._keep_alive = keep_alive
-        self._client: AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server = OllamaServer(
+            model, base_url, timeout_seconds,
+            unavailable=EmbedderUnavailable, malformed=InvalidVector,
+        )  # fmt: skip
 
     @property
     def max_tokens(self) -> int | None:
@@ -217,19 +219,12 @@ class OllamaEmbedder(LateDimension):
             owners=done.owners,
             weights=done.weights,
             count=len(checked),
-            source=self._source,
+            source=self._server.source,
         )
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        client, self._client = self._client, None
-        # Connections of an event loop that is gone can no longer be closed by awaiting.
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.close()
-
-    @property
-    def _source(self) -> str:
-        return f"the Ollama model {self._model!r}"
+        await self._server.close()
 
     async def _add_batch(
         self, done: _Windows, texts: list[str], owners: list[int], prefix: str
@@ -237,7 +232,7 @@ class OllamaEmbedder(LateDimension):
         try:
             rows = await self._request([prefix + text for text in texts], owners)
         except _Refused as refusal:
-            if refusal.status not in (_STATUS_BAD_REQUEST, _STATUS_SERVER_ERROR):
+            if refusal.status not in (_STATUS_BAD_REQUEST, STATUS_SERVER_ERROR):
                 self._raise_for(refusal, owners)
             # One bad text fails its whole batch: sending each alone shows which it was.
             if len(texts) > 1:
@@ -254,68 +249,40 @@ class OllamaEmbedder(LateDimension):
 
     async def _request(self, texts: list[str], owners: list[int]) -> NDArray[np.float32]:
         try:
-            answer = await self._connected().embed(
-                model=self._model,
-                input=texts,
-                truncate=False,
-                keep_alive=self._keep_alive,
-                dimensions=self._requested_dimension,
-            )
+            with self._server.asked() as client:
+                answer = await client.embed(
+                    model=self._model,
+                    input=texts,
+                    truncate=False,
+                    keep_alive=self._keep_alive,
+                    dimensions=self._requested_dimension,
+                )
         except ResponseError as error:
             raise _Refused(error.status_code, error.error) from error
-        except httpx.TimeoutException as error:
-            raise EmbedderUnavailable(
-                f"{self._source} gave no answer within {self._timeout_seconds:g} s "
-                f"({type(error).__name__}): try again, or raise timeout_seconds="
-            ) from error
-        except (ConnectionError, httpx.RequestError) as error:
-            raise EmbedderUnavailable(
-                f"cannot reach the Ollama server at {self._address} ({error}): "
-                "start it with `ollama serve`, or pass base_url="
-            ) from error
-        except (ValueError, TypeError, AttributeError) as error:
-            # Not JSON or JSON of another shape; where it is no object at all, the client trips
-            # over it with a TypeError or, for an error's body, an AttributeError.
-            raise InvalidVector(
-                f"{self._source} at {self._address} sent a malformed answer: {error}"
-            ) from error
         rows = unit_rows(
             answer.embeddings,
             count=len(texts),
             dimension=self._dimension,
-            source=self._source,
+            source=self._server.source,
             positions=owners,
         )
         self._dimension = rows.shape[1]
         return rows
 
-    def _connected(self) -> AsyncClient:
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            # The client itself waits for ever by default.
-            timeout = httpx.Timeout(self._timeout_seconds, connect=min(5.0, self._timeout_seconds))
-            self._client = AsyncClient(host=self._base_url, timeout=timeout)
-            self._loop = loop
-        return self._client
-
-    @property
-    def _address(self) -> str:
-        return self._base_url or "OLLAMA_HOST or http://127.0.0.1:11434"
-
     def _raise_for(self, refusal: _Refused, owners: list[int]) -> NoReturn:
         first = f"texts[{owners[0]}]"
-        if refusal.status == _STATUS_NOT_FOUND:
+        if refusal.status == STATUS_NOT_FOUND:
             raise ModelNotFound(
-                f"the Ollama server at {self._address} does not have {self._model!r} "
+                f"the Ollama server at {self._server.address} does not have {self._model!r} "
                 f"({refusal}): ollama pull {self._model}"
             ) from refusal
         if refusal.too_long:
             raise TextTooLong(
-                f"{self._source} refuses {first} as too long even in parts of "
+                f"{self._server.source} refuses {first} as too long even in parts of "
                 f"{_WINDOW_CHARACTERS_MIN} characters ({refusal})"
             ) from refusal
-        if refusal.status >= _STATUS_SERVER_ERROR or refusal.status == _STATUS_BUSY:
+        if may_answer_later(refusal.status):
             raise EmbedderUnavailable(
-                f"{self._source} cannot answer now for {first}: {refusal}: try again later"
+                f"{self._server.source} cannot answer now for {first}: {refusal}: try again later"
             ) from refusal
-        raise EmbedderError(f"{self._source} refuses {first}: {refusal}") from refusal
+        raise EmbedderError(f"{self._server.source} refuses {first}: {refusal}") from refusal

@@ -4,7 +4,6 @@ The answer is held to a JSON schema by the server and checked again here. A serv
 that is longer than its context without a word, so a context is asked for that holds the window.
 """
 
-import asyncio
 from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Literal, NoReturn
@@ -16,17 +15,14 @@ from chrysalis_memory.errors import ExtractorError, ExtractorUnavailable, Invali
 from chrysalis_memory.extractors import Fact, Message, dates
 
 try:
-    import httpx
-    from ollama import AsyncClient, ChatResponse, ResponseError
+    from ollama import ChatResponse, ResponseError
+
+    from embedders.ollama_server import STATUS_NOT_FOUND, OllamaServer, may_answer_later
 except ImportError as error:
     raise ExtractorError(
         f"extracting with Ollama needs the module {error.name or 'ollama'!r}, which is not "
         "installed: pip install 'chrysalis-memory[ollama]'"
     ) from error
-
-_STATUS_NOT_FOUND = 404
-_STATUS_BUSY = 429
-_STATUS_SERVER_ERROR = 500
 
 _ANSWER_TOKENS = 2048
 _INSTRUCTION_TOKENS = 512
@@ -108,11 +104,11 @@ class OllamaExtractor:
                 raise InvalidValue(f"{name} must be positive, got {value}")
         self.window_characters = window_characters
         self._model = model
-        self._base_url = base_url
-        self._timeout_seconds = timeout_seconds
         self._keep_alive = keep_alive
-        self._client: AsyncClient | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._server = OllamaServer(
+            model, base_url, timeout_seconds,
+            unavailable=ExtractorUnavailable, malformed=ExtractorError,
+        )  # fmt: skip
 
     @property
     def name(self) -> str:
@@ -150,23 +146,12 @@ class OllamaExtractor:
             return _facts(await self._ask(turns), messages, days)
         except ValueError as error:
             raise ExtractorError(
-                f"{self._source} answered twice what is not acceptable: {error}"
+                f"{self._server.source} answered twice what is not acceptable: {error}"
             ) from error
 
     async def close(self) -> None:
         """Close the connections; the next call opens new ones."""
-        client, self._client = self._client, None
-        # Connections of an event loop that is gone can no longer be closed by awaiting.
-        if client is not None and self._loop is asyncio.get_running_loop():
-            await client.close()
-
-    @property
-    def _source(self) -> str:
-        return f"the Ollama model {self._model!r}"
-
-    @property
-    def _address(self) -> str:
-        return self._base_url or "OLLAMA_HOST or http://127.0.0.1:11434"
+        await self._server.close()
 
     async def _ask(self, turns: Sequence[dict[str, str]]) -> str:
         with telemetry.chat_span("ollama", self._model) as span:
@@ -177,7 +162,7 @@ class OllamaExtractor:
             )
         if answer.done_reason == "length":
             raise ExtractorError(
-                f"{self._source} did not end its answer within {_ANSWER_TOKENS} tokens; "
+                f"{self._server.source} did not end its answer within {_ANSWER_TOKENS} tokens; "
                 "a smaller window_characters= asks for fewer facts at once"
             )
         return answer.message.content or ""
@@ -186,56 +171,32 @@ class OllamaExtractor:
         said = sum(len(turn["content"]) for turn in turns)
         context = _INSTRUCTION_TOKENS + said // _CHARACTERS_A_TOKEN + _ANSWER_TOKENS
         try:
-            return await self._connected().chat(  # pyright: ignore[reportUnknownMemberType]
-                model=self._model,
-                messages=turns,
-                format=_Answer.model_json_schema(),
-                # Rounded, because a server loads the model anew for every other size.
-                options={"temperature": 0, "num_predict": _ANSWER_TOKENS,
-                         "num_ctx": -(-context // 4096) * 4096},
-                keep_alive=self._keep_alive,
-            )  # fmt: skip
+            with self._server.asked() as client:
+                return await client.chat(  # pyright: ignore[reportUnknownMemberType]
+                    model=self._model,
+                    messages=turns,
+                    format=_Answer.model_json_schema(),
+                    # Rounded, because a server loads the model anew for every other size.
+                    options={"temperature": 0, "num_predict": _ANSWER_TOKENS,
+                             "num_ctx": -(-context // 4096) * 4096},
+                    keep_alive=self._keep_alive,
+                )  # fmt: skip
         except ResponseError as error:
             self._raise_for(error)
-        except httpx.TimeoutException as error:
-            raise ExtractorUnavailable(
-                f"{self._source} gave no answer within {self._timeout_seconds:g} s "
-                f"({type(error).__name__}): try again, or raise timeout_seconds="
-            ) from error
-        except (ConnectionError, httpx.RequestError) as error:
-            raise ExtractorUnavailable(
-                f"cannot reach the Ollama server at {self._address} ({error}): "
-                "start it with `ollama serve`, or pass base_url="
-            ) from error
-        except (ValueError, TypeError, AttributeError) as error:
-            # Not JSON or JSON of another shape; where it is no object at all, the client trips
-            # over it with a TypeError or, for an error's body, an AttributeError.
-            raise ExtractorError(
-                f"{self._source} at {self._address} sent a malformed answer: {error}"
-            ) from error
-
-    def _connected(self) -> AsyncClient:
-        loop = asyncio.get_running_loop()
-        if self._client is None or self._loop is not loop:
-            # The client itself waits for ever by default.
-            timeout = httpx.Timeout(self._timeout_seconds, connect=min(5.0, self._timeout_seconds))
-            self._client = AsyncClient(host=self._base_url, timeout=timeout)
-            self._loop = loop
-        return self._client
 
     def _raise_for(self, error: ResponseError) -> NoReturn:
-        if error.status_code == _STATUS_NOT_FOUND:
+        if error.status_code == STATUS_NOT_FOUND:
             raise ExtractorError(
-                f"the Ollama server at {self._address} does not have {self._model!r} "
+                f"the Ollama server at {self._server.address} does not have {self._model!r} "
                 f"({error.error}): ollama pull {self._model}"
             ) from error
-        if error.status_code >= _STATUS_SERVER_ERROR or error.status_code == _STATUS_BUSY:
+        if may_answer_later(error.status_code):
             raise ExtractorUnavailable(
-                f"{self._source} cannot answer now: {error.error} "
+                f"{self._server.source} cannot answer now: {error.error} "
                 f"(status {error.status_code}): try again later"
             ) from error
         raise ExtractorError(
-            f"{self._source} refuses: {error.error} (status {error.status_code})"
+            f"{self._server.source} refuses: {error.error} (status {error.status_code})"
         ) from error
 
 
