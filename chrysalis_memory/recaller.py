@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from chrysalis_memory import diversity, query_text, recall, rerank, search, verdict, wire
@@ -13,7 +14,7 @@ from chrysalis_memory.embedding import Vector
 from chrysalis_memory.embedding_queue import EmbeddingQueue
 from chrysalis_memory.errors import DegradedRecall, InvalidValue
 from chrysalis_memory.query import Conditions, Filter, Query
-from chrysalis_memory.readers import InThread
+from chrysalis_memory.readers import InThread, QuickReads
 from chrysalis_memory.recall import Explanation, Recollection, Weights
 from chrysalis_memory.rerank import TokenVectors
 from chrysalis_memory.search import Candidate, Found, SearchRequest
@@ -127,7 +128,9 @@ class Recaller:
         self._storage = storage
         self._queue = queue
         self._config = config
-        self._in_thread = in_thread
+        is_file = isinstance(storage.path, Path)
+        self._names = QuickReads(in_thread, allowed=is_file)
+        self._answers = QuickReads(in_thread, allowed=is_file)
 
     async def recall_many(
         self, queries: Sequence[str], k: int, options: RecallOptions
@@ -138,7 +141,7 @@ class Recaller:
 
         async def attempt() -> list[list[Recollection]]:
             asked = await self._prepare(texts, ask)
-            return await self._in_thread(lambda: [self._recall(one, ask) for one in asked])
+            return await self._answers.run(lambda: [self._recall(one, ask) for one in asked])
 
         return await self._queue.across_reindex(attempt) if texts else []
 
@@ -150,7 +153,7 @@ class Recaller:
 
         async def attempt() -> Verdict:
             asked = (await self._prepare([text], ask))[0]
-            return await self._in_thread(
+            return await self._answers.run(
                 lambda: self._storage.read(lambda s: self._explain(s, asked, ask, memory_id))
             )
 
@@ -192,7 +195,7 @@ class Recaller:
         if mode == "keyword":
             return [None] * len(texts), ""
         if any(query_text.names(text) for text in texts):
-            texts = await self._in_thread(
+            texts = await self._names.run(
                 lambda: self._storage.read(lambda s: [self._without_common(s, t) for t in texts])
             )
         try:

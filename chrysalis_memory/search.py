@@ -117,10 +117,8 @@ def _others(neighbours: Mapping[int, Neighbours], known: Iterable[int]) -> list[
 
 
 def _unknown(numbers: Iterable[int | None], known: Iterable[int]) -> list[int]:
-    found = dict.fromkeys(number for number in numbers if number is not None)
-    for number in known:
-        found.pop(number, None)
-    return list(found)
+    passed_over = set(known)
+    return [n for n in dict.fromkeys(numbers) if n is not None and n not in passed_over]
 
 
 class _Evidence:

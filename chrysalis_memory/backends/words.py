@@ -56,8 +56,11 @@ def worth_scoring(
         if rows > rows_max and (len(worth) >= limit or may_leave_out()):
             break
         idf = term.idf
-        for number in holding(term):
-            worth[number] = worth.get(number, 0.0) + idf
+        if worth:
+            for number in holding(term):
+                worth[number] = worth.get(number, 0.0) + idf
+        else:
+            worth = dict.fromkeys(holding(term), idf)
     return _worthiest(worth, _SCORED * limit, limit)
 
 

@@ -55,8 +55,12 @@ def exceptions_of(package):
             continue
         try:
             members = vars(importlib.import_module(module.name)).values()
-        except (ImportError, embedders.MissingExtra):  # an optional dependency is not installed
+        except ImportError:
             continue
+        except ChrysalisError as error:
+            if not isinstance(error.__cause__, ImportError):
+                raise
+            continue  # an optional dependency is not installed
         found |= {m for m in members if inspect.isclass(m) and issubclass(m, Exception)}
     ours = {error for error in found if error.__module__.startswith(package.__name__)}
     return {e for e in ours if not (e.__name__.startswith("_") or issubclass(e, Warning))}

@@ -2,11 +2,14 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
 import pytest
 
-from chrysalis_memory.readers import Readers
+from chrysalis_memory.readers import QuickReads, Readers
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -56,3 +59,76 @@ async def test_a_thread_whose_caller_was_cancelled_takes_nothing_else_before_it_
     may_end.set()
     both = threading.Barrier(2, timeout=10)
     await asyncio.gather(*(readers.run(both.wait) for _ in range(2)))
+
+
+# Reads that are quick
+
+
+class Threads:
+    """Runs work beside the loop, and counts how often."""
+
+    def __init__(self, readers: Readers) -> None:
+        self.runs = 0
+        self._readers = readers
+
+    async def __call__(self, work: Callable[[], T]) -> T:
+        self.runs += 1
+        return await self._readers.run(work)
+
+
+async def test_a_read_that_was_quick_is_run_on_the_loop_s_own_thread(readers: Readers) -> None:
+    threads = Threads(readers)
+    quick = QuickReads(threads)
+    ran_on = [await quick.run(threading.get_ident) for _ in range(5)]
+
+    assert [one == threading.get_ident() for one in ran_on] == [False, True, True, True, True]
+    assert threads.runs == 1
+
+
+async def test_reads_at_the_same_time_are_all_run_beside_the_loop(readers: Readers) -> None:
+    threads = Threads(readers)
+    quick = QuickReads(threads)
+    await quick.run(threading.get_ident)
+    ran_on = await asyncio.gather(*(quick.run(threading.get_ident) for _ in range(6)))
+
+    assert threading.get_ident() not in ran_on
+    assert threads.runs == 7
+
+
+async def test_after_a_slow_read_the_next_is_run_beside_the_loop(
+    readers: Readers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr("chrysalis_memory.readers.time.perf_counter", lambda: now)
+
+    def slow() -> int:
+        nonlocal now
+        now += 1.0
+        return threading.get_ident()
+
+    quick = QuickReads(Threads(readers), quick_seconds=0.5)
+    await quick.run(threading.get_ident)
+    ran_on = [await quick.run(slow), await quick.run(slow), await quick.run(threading.get_ident)]
+    again = await quick.run(threading.get_ident)
+
+    assert [one == threading.get_ident() for one in ran_on] == [True, False, False]
+    assert again == threading.get_ident()
+
+
+async def test_where_a_network_may_be_waited_for_no_read_keeps_the_loop(readers: Readers) -> None:
+    quick = QuickReads(Threads(readers), allowed=False)
+    ran_on = [await quick.run(threading.get_ident) for _ in range(3)]
+
+    assert threading.get_ident() not in ran_on
+
+
+async def test_a_read_that_fails_raises_and_the_next_is_run_as_ever(readers: Readers) -> None:
+    quick = QuickReads(Threads(readers))
+
+    def fail() -> None:
+        raise RuntimeError("on purpose")
+
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="on purpose"):
+            await quick.run(fail)
+    assert await quick.run(threading.get_ident) == threading.get_ident()
