@@ -4,8 +4,9 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from typing import Any, TypeVar
+
+import apsw
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
@@ -54,7 +55,7 @@ class GroupWriter(JobThread):
         while (job := self._jobs.get()) is not None:
             self._is_busy = True
             with self._turn:
-                goes_on = self._commit_group(job, self._jobs)
+                goes_on = self._commit_group(job)
             self._is_busy = False
             self._tell()
             if not goes_on:
@@ -71,20 +72,29 @@ class GroupWriter(JobThread):
         try:
             if self._closed:
                 raise StoreClosed(f"the store {self._path!r} is closed; open it again")
-            future = Future[T]()
-            self._commit_alone(Job(work, future))
+            result = self._commit_alone(work)
         finally:
             self._turn.release()
         self._tell()
-        return future.result()
+        return result
 
-    def _commit_alone(self, job: Job) -> None:
+    def _commit_alone(self, work: Callable[[Session], T]) -> T:
         # Others that begin to wait meanwhile are the thread's, or this one would wait for them.
+        self._inside = threading.get_ident()
         try:
-            self._commit_group(job, queue.SimpleQueue())
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._session.begin_writing()
+            result = work(self._session)
+            self._session.write_collected()
+            self._connection.execute("COMMIT")
+            self._session.end_writing()
+        except apsw.Error as error:
+            raise translated(error, self._path) from error
         finally:
-            if self._connection.in_transaction:  # Ctrl-C came between two steps
+            self._inside = None
+            if self._connection.in_transaction:  # it failed, or Ctrl-C came between two steps
                 self._connection.execute("ROLLBACK")
+        return result
 
     @property
     def is_inside(self) -> bool:
@@ -97,11 +107,11 @@ class GroupWriter(JobThread):
         with self._turn:
             pass
 
-    def _commit_group(self, first: Job, waiting: "queue.SimpleQueue[Job | None]") -> bool:
+    def _commit_group(self, first: Job) -> bool:
         """Run ``first`` and all that waits behind it; tell whether to go on afterwards."""
         self._inside = threading.get_ident()
         try:
-            return self._commit_all(_Group(waiting, first))
+            return self._commit_all(_Group(self._jobs, first))
         finally:
             self._inside = None
 
