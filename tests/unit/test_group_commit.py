@@ -11,6 +11,7 @@ import apsw
 import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
+from chrysalis_memory.changes import BUCKETS, SUM_MODULUS, bucket_of
 from chrysalis_memory.errors import StorageError, StoreBusy, StoreClosed
 
 Open = Callable[..., MemoryStorage]
@@ -50,6 +51,16 @@ def commits_of(storage: MemoryStorage) -> list[int]:
 
     storage.submit(lambda t: t.session.connection.set_wal_hook(note)).result(20)
     return pages
+
+
+def recomputed(storage: MemoryStorage) -> list[int]:
+    """Return the sums of digests by bucket, from what is stored."""
+    sums = [0] * BUCKETS
+    for memory_id, digest in storage.read(
+        lambda s: s.connection.execute("SELECT id, digest FROM memory").fetchall()
+    ):
+        sums[bucket_of(memory_id)] += int.from_bytes(digest)
+    return [total % SUM_MODULUS for total in sums]
 
 
 def stored(storage: MemoryStorage) -> set[str]:
@@ -336,6 +347,7 @@ def test_what_another_process_has_written_since_is_seen_by_the_next_write(
     )
 
     assert changes == [1, 2, 3]
+    assert list(one.read(lambda s: s.digest_sums())) == recomputed(one)
     assert one.run(lambda t: [s.fingerprint for s in t.session.spaces()]) == ["model", "second"]
     assert [p.id for p in one.pending(space, limit=9)] == ["a", "b", "c"]
 
@@ -353,3 +365,20 @@ def test_after_a_write_that_failed_nothing_of_it_is_remembered(store: MemoryStor
 
     assert store.run(lambda t: t.session.spaces()) == []
     assert store.read(lambda s: s.changes_after(b"")) == 2
+    assert list(store.read(lambda s: s.digest_sums())) == recomputed(store)
+
+
+def test_sums_are_right_after_some_of_a_group_have_failed(store: MemoryStorage) -> None:
+    def fail(transaction: Any) -> None:
+        put("same")(transaction)
+        transaction.session.digest_sums()  # which writes them
+        raise RuntimeError("on purpose")
+
+    store.run(put("before"))
+    with held(store):
+        futures = [store.submit(work) for work in (put("a"), fail, put("same"), fail, put("b"))]
+    outcomes = [future.exception(20) is None for future in futures]
+    store.run(put("after"))
+
+    assert outcomes == [True, False, True, False, True]
+    assert list(store.read(lambda s: s.digest_sums())) == recomputed(store)

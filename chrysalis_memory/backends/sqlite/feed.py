@@ -42,12 +42,20 @@ class SQLiteChangeFeed:
 
     def __init__(self) -> None:
         self.sums_changed = Collected[_Delta]()
+        self._written_sums: dict[int, int] = {}
+        """By bucket, as this connection wrote them; nobody else has written since."""
 
     # Sums
+
+    def begin_sums(self) -> None:
+        """Forget what an earlier snapshot showed."""
+        self.sums_changed.clear()
+        self._written_sums.clear()
 
     def undo_sums(self, mark: Mark) -> None:
         """Forget what a write did that was rolled back."""
         self.sums_changed.undo(mark)
+        self._written_sums.clear()
 
     def count_digests(self, memory_id: str, *, old: Iterable[int], new: Iterable[int]) -> None:
         """Have digests of a memory replaced in its bucket's sum, by :meth:`write_sums`."""
@@ -59,10 +67,13 @@ class SQLiteChangeFeed:
         for bucket, added in self.sums_changed.take():
             deltas[bucket] = deltas.get(bucket, 0) + added
         for bucket, added in deltas.items():
-            known = self.connection.execute(
-                "SELECT sum FROM digest_sum WHERE bucket = ?", (bucket,)
-            ).get
-            total = (int.from_bytes(known or b"") + added) % SUM_MODULUS
+            known = self._written_sums.get(bucket)
+            if known is None:
+                stored = self.connection.execute(
+                    "SELECT sum FROM digest_sum WHERE bucket = ?", (bucket,)
+                ).get
+                known = int.from_bytes(stored or b"")
+            total = self._written_sums[bucket] = (known + added) % SUM_MODULUS
             self.connection.execute(
                 "INSERT INTO digest_sum VALUES (?, ?) ON CONFLICT DO UPDATE SET sum = excluded.sum",
                 (bucket, total.to_bytes(_SUM_BYTES)),

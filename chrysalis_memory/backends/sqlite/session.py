@@ -53,7 +53,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         self._change = 0
         self.begin_words()
         self.begin_spaces()
-        self.sums_changed.clear()
+        self.begin_sums()
 
     def begin_writing(self) -> None:
         """Do as :meth:`begin`, inside a transaction; keep what nobody else has changed."""
