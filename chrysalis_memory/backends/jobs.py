@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple, TypeVar
 
 from chrysalis_memory.backends.base import Session
-from chrysalis_memory.errors import StoreClosed
+from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
 
@@ -50,7 +50,12 @@ class JobThread(ABC):
 
         Raises:
             StoreClosed: the writer was closed.
+            StorageError: called from inside another write, which would wait for itself.
         """
+        if self.is_inside:
+            raise StorageError(
+                "a write was started inside a write; use the transaction it was given"
+            )
         job = Job(work, Future())
         with self._lock:
             if self._closed:
@@ -63,6 +68,7 @@ class JobThread(ABC):
 
         Raises:
             StoreClosed: the writer was closed.
+            StorageError: called from inside another write, which would wait for itself.
         """
         return self.submit(work).result()
 

@@ -149,7 +149,6 @@ class PostgresBackend:
             StoreClosed: the store was closed.
             StorageError: called from inside another write, which would wait for itself.
         """
-        self._refuse_nested()
         return self._writer.submit(work)
 
     def run(self, work: Callable[[Session], T]) -> T:
@@ -159,14 +158,7 @@ class PostgresBackend:
             StoreClosed: the store was closed.
             StorageError: called from inside another write, which would wait for itself.
         """
-        self._refuse_nested()
         return self._writer.run(work)
-
-    def _refuse_nested(self) -> None:
-        if self._writer.is_inside:
-            raise StorageError(
-                "a write was started inside a write; use the transaction it was given"
-            )
 
     def place(self) -> str:
         """Return what names the cluster, the database and the schema."""

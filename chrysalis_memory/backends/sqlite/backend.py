@@ -97,7 +97,6 @@ class SQLiteBackend:
             StoreClosed: the store was closed.
             StorageError: called from inside another write, which would wait for itself.
         """
-        self._refuse_nested()
         return self._writer.submit(work)
 
     def run(self, work: Callable[[Session], T]) -> T:
@@ -107,14 +106,7 @@ class SQLiteBackend:
             StoreClosed: the store was closed.
             StorageError: called from inside another write, which would wait for itself.
         """
-        self._refuse_nested()
         return self._writer.run(work)
-
-    def _refuse_nested(self) -> None:
-        if self._writer.is_inside:
-            raise StorageError(
-                "a write was started inside a write; use the transaction it was given"
-            )
 
     def on_group_end(self, listener: Callable[[], None]) -> None:
         """See :meth:`Backend.on_group_end`."""
