@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SEEDS ?= 20000
 FRAMEWORKS := crewai adk llamaindex
 
-.PHONY: demo docs test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser test-anthropic $(FRAMEWORKS:%=test-%)
+.PHONY: demo docs faults test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser test-anthropic $(FRAMEWORKS:%=test-%)
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -47,6 +47,9 @@ $(FRAMEWORKS:%=$(VENV)-%/.installed): $(VENV)-%/.installed: pyproject.toml | $(V
 
 simulate: $(VENV)/.installed-dev  ## Simulate replicas in trouble: make simulate SEEDS=20000
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+
+faults: $(VENV)/.installed-dev  ## Play every kind of fault in full, for hours: make faults FAULTS="kill cancel"
+	@$(BIN)/python -m tests.faults $(FAULTS)
 
 check: $(VENV)/.installed-dev  ## Format, lint, types, layers.
 	@$(BIN)/ruff format --check .
