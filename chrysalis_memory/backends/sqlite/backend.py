@@ -8,7 +8,11 @@ from typing import TypeVar, cast
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.caches import Caches
-from chrysalis_memory.backends.sqlite.connection import connect, translated_errors
+from chrysalis_memory.backends.sqlite.connection import (
+    connect,
+    costs_connection,
+    translated_errors,
+)
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.place import place_of
 from chrysalis_memory.backends.sqlite.schema import migrate
@@ -53,20 +57,23 @@ class SQLiteBackend:
         self._returned = threading.Condition(self._lock)
         self._reading: list[int] = []  # the thread of each connection that is lent
         self._closed = False
-        connection = self._connect()
-        try:
-            with translated_errors(str(path)):
-                migrate(connection, str(path))
-        except BaseException:
-            connection.close()
-            raise
-        self._writing = SQLiteSession(connection, path, vector_storage=vector_storage)
-        self._writer = GroupWriter(connection, self._writing, str(path))
+        self._vector_storage: VectorStorage = vector_storage
+        self._writer = GroupWriter(self._open_writing, str(path))
 
     def _connect(self) -> Database:
         return connect(
             self._path, timeout_seconds=self._timeout_seconds, synchronous=self._synchronous
         )
+
+    def _open_writing(self) -> SQLiteSession:
+        connection = self._connect()
+        try:
+            with translated_errors(str(self._path)):
+                migrate(connection, str(self._path))
+        except BaseException:
+            connection.close()
+            raise
+        return SQLiteSession(connection, self._path, vector_storage=self._vector_storage)
 
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
         """Run ``work`` on a reading connection; see :class:`Backend`.
@@ -76,19 +83,28 @@ class SQLiteBackend:
             StorageError: SQLite failed.
         """
         session = self._borrow()
+        kept: SQLiteSession | None = session
         try:
             with translated_errors(str(self._path)):
-                session.begin()
-                if not snapshot:
-                    return work(session)
-                session.connection.execute("BEGIN")
-                try:
-                    return work(session)
-                finally:
-                    if session.connection.in_transaction:
-                        session.connection.execute("COMMIT")
+                return self._read(session, work, snapshot=snapshot)
+        except BaseException as error:
+            if costs_connection(error.__cause__ or error) or session.connection.in_transaction:
+                kept = None
+                session.connection.close(True)
+            raise
         finally:
-            self._give_back(session)
+            self._give_back(kept)
+
+    def _read(self, session: SQLiteSession, work: Callable[[Session], T], *, snapshot: bool) -> T:
+        session.begin()
+        if not snapshot:
+            return work(session)
+        session.connection.execute("BEGIN")
+        try:
+            return work(session)
+        finally:
+            if session.connection.in_transaction:
+                session.connection.execute("COMMIT")
 
     def write(self, work: Callable[[Session], T]) -> "Future[T]":
         """Queue ``work`` as one transaction; see :class:`Backend`.
@@ -153,7 +169,7 @@ class SQLiteBackend:
             for session in self._idle:
                 session.connection.close()
             self._idle.clear()
-        self._writing.connection.close()
+        self._writer.release()
 
     def _borrow(self) -> SQLiteSession:
         with self._lock:
