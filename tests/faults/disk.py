@@ -54,6 +54,22 @@ class Watched(apsw.VFS):
         self._created = 0
         super().__init__(_NAME, _BASE, makedefault=True)
 
+    def adopt(self, path: Path, data: bytes) -> None:
+        """Put a file in its place, and on the disk for sure."""
+        path.write_bytes(data)
+        number = self._number(str(path))
+        self.notes += [
+            Note("create", str(path), number),
+            Note("write", "", number, 0, data),
+            Note("sync", "", number),
+            Note("sync folder", str(path.parent)),
+        ]
+
+    def _number(self, path: str) -> int:
+        self._created += 1
+        self._files[path] = self._created
+        return self._created
+
     def xOpen(self, name, flags):  # noqa: N802 - SQLite's name
         path = name.filename() if isinstance(name, apsw.URIFilename) else name
         if path is None or flags[0] & apsw.SQLITE_OPEN_DELETEONCLOSE:
@@ -61,8 +77,7 @@ class Watched(apsw.VFS):
         is_new = not Path(path).exists()
         opened = WatchedFile(self, name, flags)
         if is_new:
-            self._created += 1
-            opened.file = self._files[path] = self._created
+            opened.file = self._number(path)
             self.notes.append(Note("create", path, opened.file))
         else:
             opened.file = self._files[path]

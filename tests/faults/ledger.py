@@ -18,10 +18,14 @@ def content_of(storage: MemoryStorage) -> Content:
 
 
 class Ledger:
-    """Joins what was acknowledged, apart from any store."""
+    """Joins what was acknowledged, apart from any store.
 
-    def __init__(self) -> None:
-        self.content: Content = {}
+    Args:
+        content: What a store holds at the beginning.
+    """
+
+    def __init__(self, content: Content | None = None) -> None:
+        self.content: Content = dict(content or {})
 
     def join(self, told: Told) -> None:
         """Add what one operation came to."""

@@ -9,17 +9,17 @@ synced, and a lying disk syncs nothing; most of their disks must show it.
 import random
 import shutil
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from chrysalis_memory import HybridLogicalClock, MemoryStorage
+from chrysalis_memory import HybridLogicalClock, MemoryStorage, folders
 from tests.faults.audit import audit
 from tests.faults.disk import Disk, Note, Watched, watched
 from tests.faults.ledger import Content, Ledger, Told, content_of
 from tests.faults.runs import Run
-from tests.faults.workload import Workload
+from tests.faults.workload import Workload, set_on_writer
 from tests.simulation.run import ram_folder
 
 DISKS_OF_A_RECORDING = 50
@@ -34,32 +34,59 @@ class Recording(NamedTuple):
 
     notes: list[Note]
     contents: list[Content]
+    first: int = 0
+    """How many notes lie before the first moment at which the power may fail."""
 
 
-def record(seed: int, folder: Path, level: Level) -> Recording:
+class Start(NamedTuple):
+    """The files that a recording begins with, and what a store on them holds."""
+
+    files: Mapping[str, bytes]
+    content: Content
+
+
+def recording_of(seed: int, folder: Path, level: Level) -> Recording:
+    """Return the recording of a seed: every second begins on what a cut has left of the one before.
+
+    So what SQLite does to recover is cut too.
+    """
+    if level == "OFF" or seed % 2 == 0:
+        return record(seed, folder, level)
+    before = record(seed - 1, folder / "before", level)
+    cut = cut_at(before, moment_of(before, seed), seed)
+    there = check(cut, before.contents, folder / "cut", keeps_all=False)
+    return record(seed, folder, level, Start(cut.files, before.contents[there]))
+
+
+def record(seed: int, folder: Path, level: Level, start: Start | None = None) -> Recording:
     """Work in a new folder, from a seed, and note what happens to the files.
 
     Two stores take turns on one file, are closed and opened now and then, and checkpoint often, so
     that the log starts anew many times.
     """
+    start = start or Start({}, {})
     chance = random.Random(seed)
     path = folder / f"{seed}" / "memory.db"
-    ledger = Ledger()
+    ledger = Ledger(start.content)
     contents = [dict(ledger.content)]
     workloads = [Workload(seed, name) for name in ("ann", "bob")]
-    ticks = iter(range(_START_US, 2 * _START_US, 1_000))
+    ticks = iter(range(_START_US * (1 + seed % 2), 3 * _START_US, 1_000))
     clock = HybridLogicalClock(lambda: next(ticks))
 
     def opened(name: str) -> MemoryStorage:
         level_asked = "FULL" if level == "OFF" else level
         storage = MemoryStorage(path, name, synchronous=level_asked, clock=clock)
-        _set(storage, "wal_autocheckpoint", chance.choice((20, 60, 4_000)))
-        _set(storage, "journal_size_limit", chance.choice((0, 100_000, 64 << 20)))
+        set_on_writer(storage, "wal_autocheckpoint", chance.choice((20, 60, 4_000)))
+        set_on_writer(storage, "journal_size_limit", chance.choice((0, 100_000, 64 << 20)))
         if level == "OFF":
-            _set(storage, "synchronous", "OFF")
+            set_on_writer(storage, "synchronous", "OFF")
         return storage
 
     with watched() as vfs:
+        folders.make(path.parent)
+        for name, data in start.files.items():
+            vfs.adopt(path.parent / Path(name).name, data)
+        first = len(vfs.notes) if start.files else 0
         stores = [opened("ann"), opened("bob")]
         for _ in range(GROUPS):
             which = chance.randrange(2)
@@ -72,12 +99,7 @@ def record(seed: int, folder: Path, level: Level) -> Recording:
             _work(vfs, stores[which], workloads[which], ledger, contents)
         for storage in stores:
             storage.close()
-    return Recording(vfs.notes, contents)
-
-
-def _set(storage: MemoryStorage, name: str, value: Any) -> None:
-    """Set a pragma of the connection that writes; none is set inside a transaction."""
-    storage._backend._writing.connection.pragma(name, value)
+    return Recording(vfs.notes, contents, first)
 
 
 def _work(
@@ -201,13 +223,14 @@ def _recordings(level: Level, rounds: int, seed: int) -> Generator[tuple[int, Re
         ram = Path(name)
         for number in range(seed, seed + rounds):
             if number == seed or number % DISKS_OF_A_RECORDING == 0:
-                recording = record(number // DISKS_OF_A_RECORDING, ram / "recorded", level)
+                recording = recording_of(number // DISKS_OF_A_RECORDING, ram / "recorded", level)
             yield number, recording, ram / "disk"
             shutil.rmtree(ram / "disk")
 
 
 def moment_of(recording: Recording, seed: int) -> int:
-    return random.Random(seed).randrange(len(recording.notes) + 1)
+    """Return the moment of a cut."""
+    return random.Random(seed).randint(recording.first, len(recording.notes))
 
 
 RUNS = (

@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from chrysalis_memory import Embedding, MemoryDocument
+from chrysalis_memory import Embedding, MemoryDocument, MemoryStorage
 from chrysalis_memory.learning import MemoryChange, NewMemory, learn
 from chrysalis_memory.transaction import Transaction
 
@@ -16,6 +16,11 @@ IDS = 40
 DIMENSION = 16
 _WORDS = tuple(f"{first}{last}" for first in "bdfgklmnprst" for last in ("ane", "ilo", "ume"))
 _TAGS = ("red", "green", "blue", "urgent", "done")
+
+
+def set_on_writer(storage: MemoryStorage, name: str, value: object) -> None:
+    """Set a pragma of the connection that writes; some cannot be set inside a transaction."""
+    storage._backend._writing.connection.pragma(name, value)
 
 
 class Operation(NamedTuple):

@@ -20,10 +20,12 @@ from typing import Any, Self
 
 from chrysalis_memory import MemoryStorage
 from tests.faults.ledger import Told
-from tests.faults.workload import Workload
+from tests.faults.workload import Workload, set_on_writer
 
 ROOT = Path(__file__).resolve().parents[2]
 _TIMEOUT_SECONDS = 60.0
+_GROUPS_OF_AN_OPENING = 20
+_CHECKPOINT_PAGES = 100
 
 
 # In the processes that are killed
@@ -73,17 +75,20 @@ def write_forever(
             tell(done=1)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    with MemoryStorage(path, name, timeout_seconds=_TIMEOUT_SECONDS) as storage:
-        while True:
-            group = [operation.told(begun) for operation in workload.group()]
-            if len(group) == 1:
-                storage.run(group[0])
-                tell(done=1)
-            else:
-                for future in [storage.submit(work) for work in group]:
-                    future.result()
+    while True:
+        # Closed and opened now and then, with checkpoints often: these too are to be cut.
+        with MemoryStorage(path, name, timeout_seconds=_TIMEOUT_SECONDS) as storage:
+            set_on_writer(storage, "wal_autocheckpoint", _CHECKPOINT_PAGES)
+            for _ in range(_GROUPS_OF_AN_OPENING):
+                group = [operation.told(begun) for operation in workload.group()]
+                if len(group) == 1:
+                    storage.run(group[0])
                     tell(done=1)
-            done += len(group)
+                else:
+                    for future in [storage.submit(work) for work in group]:
+                        future.result()
+                        tell(done=1)
+                done += len(group)
 
 
 # In the process that kills
