@@ -22,7 +22,7 @@ from tests.faults.runs import Run
 from tests.faults.workload import Workload, set_on_writer
 from tests.simulation.run import ram_folder
 
-DISKS_OF_A_RECORDING = 50
+DISKS_OF_A_RECORDING = 100
 GROUPS = 40
 _START_US = 1_800_000_000_000_000
 
@@ -223,7 +223,13 @@ def _recordings(level: Level, rounds: int, seed: int) -> Generator[tuple[int, Re
         ram = Path(name)
         for number in range(seed, seed + rounds):
             if number == seed or number % DISKS_OF_A_RECORDING == 0:
-                recording = recording_of(number // DISKS_OF_A_RECORDING, ram / "recorded", level)
+                try:
+                    recording = recording_of(
+                        number // DISKS_OF_A_RECORDING, ram / "recorded", level
+                    )
+                except AssertionError as error:
+                    raise AssertionError(f"seed {number}, while recording: {error}") from error
+                shutil.rmtree(ram / "recorded")
             yield number, recording, ram / "disk"
             shutil.rmtree(ram / "disk")
 

@@ -8,6 +8,7 @@ import apsw
 import pytest
 
 from chrysalis_memory import AgentMemory
+from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from tests.faults import power
 from tests.faults.disk import Note, watched
 from tests.faults.runs import Run
@@ -85,3 +86,18 @@ def test_a_planted_fault_is_found_out(
 ) -> None:
     assert 0 == failures(recording, tmp_path / "as it is")
     assert 0 < failures(recording._replace(notes=plant(recording.notes)), tmp_path / "planted")
+
+
+def test_an_index_that_is_written_after_its_document_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = SQLiteSession.write_collected
+
+    def write_apart(session: SQLiteSession) -> None:
+        session.connection.execute("COMMIT")
+        session.connection.execute("BEGIN IMMEDIATE")
+        write(session)
+
+    monkeypatch.setattr(SQLiteSession, "write_collected", write_apart)
+    with pytest.raises(AssertionError, match=r"seed [0-9]+: [0-9]+ problems"):
+        power.play("FULL", 50, 0, tmp_path)
