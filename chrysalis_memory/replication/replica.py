@@ -303,7 +303,9 @@ def _compare(session: Session, headers: Sequence[Header]) -> tuple[list[str], li
     for header in headers:
         mine = held.get(header.id)
         if mine is not None and mine.digest == header.digest:
-            if any(count > mine.access.get(one, 0) for one, count in header.access.items()):
+            # A forgotten memory keeps its id and its life, and no uses, whatever a peer says.
+            counts_more = (count > mine.access.get(one, 0) for one, count in header.access.items())
+            if mine.life % 2 and any(counts_more):
                 grown.append(header)
             continue
         name = _whole(header.digest, header.access)

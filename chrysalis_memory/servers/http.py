@@ -69,7 +69,7 @@ def app(
     if not requests_per_second >= 0:
         raise InvalidValue(f"requests per second must be 0 or more, got {requests_per_second!r}")
     route = _sync_route(memory, poll_seconds, keys)
-    operations = _operations_of_stores(route)
+    operations = _operations_of_stores(route, is_signed=keys is not None)
     routes: list[Route] = []
     counted = Metrics()
     if isinstance(memory, AgentMemory):
@@ -192,14 +192,14 @@ def _sync_route(
     return SyncRoute(replica, poll_seconds=poll_seconds, signatures=signatures)
 
 
-def _operations_of_stores(route: SyncRoute) -> list[Operation]:
+def _operations_of_stores(route: SyncRoute, *, is_signed: bool) -> list[Operation]:
     return [
         Operation(method="GET", path=HEALTH, summary="Say whether the memory can be read.",
                   answer=route.health, gives=(Health,), is_open=True),
         Operation(method="POST", path=PULL, summary="Answer a frame of the sync that asks.",
-                  answer=route.pull, media_type=CONTENT_TYPE),
+                  answer=route.pull, media_type=CONTENT_TYPE, is_signed=is_signed),
         Operation(method="POST", path=PUSH, summary="Answer a frame of the sync that gives.",
-                  answer=route.push, media_type=CONTENT_TYPE),
+                  answer=route.push, media_type=CONTENT_TYPE, is_signed=is_signed),
     ]  # fmt: skip
 
 

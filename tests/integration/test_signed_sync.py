@@ -517,6 +517,18 @@ def test_an_address_that_others_reach_needs_keys_and_nothing_but_syncing_or_a_to
         server.check_address("0.0.0.0", token=None, is_signed=False)
 
 
+def test_the_description_says_what_is_to_be_signed(url: str):
+    described = httpx.get(f"{url}/v1/openapi.json").json()
+    schemes = described["components"]["securitySchemes"]
+
+    assert schemes["signature"] == {
+        "type": "apiKey", "in": "header", "name": "Chrysalis-Signature",
+    }  # fmt: skip
+    assert [described["paths"][path]["post"]["security"] for path in ("/v1/pull", "/v1/push")] == [
+        [{"signature": []}]
+    ] * 2
+
+
 # Secrets
 
 
