@@ -73,7 +73,7 @@ class Passed(NamedTuple):
 
 
 class Middleman(ThreadingHTTPServer):
-    """Passes requests on to a server; ``change`` may change an answer on its way back."""
+    """Passes requests on to a server; ``change`` may change an answer on its way, or lose it."""
 
     daemon_threads = True
 
@@ -81,7 +81,7 @@ class Middleman(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.place = url.removeprefix("http://")
         self.seen: list[Passed] = []
-        self.change: Callable[[Passed], Passed] = lambda passed: passed
+        self.change: Callable[[Passed], Passed | None] = lambda passed: passed
 
     @property
     def url(self) -> str:
@@ -105,6 +105,9 @@ class _Handler(BaseHTTPRequestHandler):
         connection.close()
         self.server.seen.append(passed)
         told = self.server.change(passed)
+        if told is None:
+            self.close_connection = True
+            return
         self.send_response(told.status)
         for name, value in told.answer_headers.items():
             if name not in ("content-length", "date", "connection"):

@@ -4,7 +4,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
@@ -26,6 +26,10 @@ WAIT_SECONDS_MAX = 25.0
 """How long a request waits for a change at most; common proxies give up after 30 seconds."""
 _BODY_SECONDS_MAX = 300.0
 _READERS = 8
+_QUICK_BYTES = 64 << 10
+"""So much is hashed in a fraction of a millisecond, less than a thread costs."""
+
+T = TypeVar("T")
 
 logger = logging.getLogger("chrysalis_memory")
 
@@ -110,10 +114,14 @@ class SyncRoute:
             return Response(frame, media_type=CONTENT_TYPE)
         claim = signatures.open(request.headers, route=PUSH if writes else PULL)
         body = await _read_frame(request)
-        await self._readers.run(lambda: signatures.settle(claim, body))
+        await self._beside(lambda: signatures.settle(claim, body), size=len(body))
         frame = await self._answer(body, writes=writes, rights=claim.rights)
-        signed = await self._readers.run(lambda: signatures.sign(claim, frame))
+        signed = await self._beside(lambda: signatures.sign(claim, frame), size=len(frame))
         return Response(frame, headers={SIGNATURE: signed}, media_type=CONTENT_TYPE)
+
+    async def _beside(self, work: Callable[[], T], *, size: int) -> T:
+        """Do what takes time with the size of a frame: beside the event loop, if that is long."""
+        return work() if size <= _QUICK_BYTES else await self._readers.run(work)
 
     async def _answer(self, body: bytes, *, writes: bool, rights: Rights | None = None) -> bytes:
         def once() -> _Answered:
