@@ -62,13 +62,15 @@ def _trust(
 ) -> dict[str, float] | None:
     factors: dict[str, float] = {}
     for pair in pairs:
-        name, equals, factor = pair.rpartition("=")
+        name, _, factor = pair.rpartition("=")
         try:
-            factors[name] = float(factor if equals else "no =")
-        except ValueError as error:
+            factors[name] = float(factor)
+        except ValueError:
+            name = ""
+        if not name:
             raise click.BadParameter(
-                f"{pair!r} is not NAME=FACTOR, as in web:*=0.3 ({error})", context, parameter
-            ) from error
+                f"{pair!r} is not NAME=FACTOR, as in web:*=0.3", context, parameter
+            )
     return factors or None
 
 
