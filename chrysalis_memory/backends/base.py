@@ -116,7 +116,11 @@ class Session(ChangeFeed, Protocol):
         ...
 
     def load(self, memory_id: str) -> StoredMemory | None:
-        """Return one memory, forgotten or not; ``None`` when the id is unknown."""
+        """Return one memory, forgotten or not; ``None`` when the id is unknown.
+
+        Raises:
+            InvalidValue: an id that is no text.
+        """
         ...
 
     def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:

@@ -12,7 +12,8 @@ def audit(storage: MemoryStorage) -> None:
     Raises:
         AssertionError: something is wrong with the store.
     """
-    assert integrity.check(storage.read).problems == []
+    problems = integrity.check(storage.read).problems
+    assert problems == [], problems[:5]
     assert _fed(storage) == sorted(document.id for document in storage.states())
 
 
