@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from platformdirs import user_data_path
 from pydantic import (
+    AfterValidator,
     BeforeValidator,
     Field,
     PlainValidator,
@@ -21,6 +22,7 @@ from chrysalis_memory import codec, wire
 from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
 from chrysalis_memory.replication.peers import peer_name, takes_token
@@ -70,6 +72,11 @@ def _place(value: object) -> Path | DatabaseURL | None:
     raise ValueError(f"a path is a string or a Path, got {type(value).__name__}")
 
 
+def _trusted(factors: dict[str, float]) -> dict[str, float]:
+    Trust.of(factors)
+    return factors
+
+
 class AgentMemoryConfig(BaseSettings):
     """Settings of :class:`~chrysalis_memory.AgentMemory`.
 
@@ -98,6 +105,9 @@ class AgentMemoryConfig(BaseSettings):
     """Whether a returned write survives a power cut (``FULL``)."""
     weights: Weights = Weights()
     """How recall weighs what it finds."""
+    trust: Annotated[dict[str, float], AfterValidator(_trusted)] = Field(default_factory=dict)
+    """How far sources are trusted, 0 to 1, by name or by a prefix that ends in ``*``; see
+    docs/trust.md. In the environment a JSON object."""
     candidates: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many candidates each index gives to recall, at least; never fewer than ``2 · k``, and 50
     where they are ranked again."""
