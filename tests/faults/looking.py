@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from chrysalis_memory import MemoryStorage
 from chrysalis_memory.backends.base import WeightedTerm
-from chrysalis_memory.backends.sqlite.code_table import CodeTable
-from chrysalis_memory.backends.sqlite.codes import CHUNK, codes_of
 from chrysalis_memory.query import Filter, Query
 from chrysalis_memory.storage import Session
 
@@ -119,29 +117,3 @@ def seen(session: Session, now_us: int) -> list[Any]:
             found += [session.nearest(space, vector, 5, one).pairs for one in queries]
         found.append(session.pending_count(space))
     return found
-
-
-def wrong_codes(storage: MemoryStorage) -> list[str]:
-    """Return where the codes of a store are not those of its vectors."""
-
-    def work(session: Session) -> list[str]:
-        connection = cast("Any", session).connection
-        problems: list[str] = []
-        for space in session.spaces():
-            table = CodeTable(connection, space)
-            rows = {row.chunk: row for row in table.chunks_since(0)}
-            numbers = connection.execute(f"SELECT memory FROM vector_{space.number}").fetchall()
-            for chunk in {number // CHUNK for (number,) in numbers} | set(rows):
-                stored = table.vectors(chunk)
-                present = np.zeros(CHUNK, np.uint8)
-                present[stored.numbers % CHUNK] = 1
-                codes = np.zeros((CHUNK, codes_of(np.zeros((1, space.dimension))).shape[1]), "<u8")
-                if len(stored.numbers):
-                    codes[stored.numbers % CHUNK] = codes_of(stored.vectors)
-                made = (np.packbits(present, bitorder="little").tobytes(), codes.tobytes())
-                row = rows.get(chunk)
-                if row is None or (row.present, row.codes) != made:
-                    problems.append(f"codes of block {chunk} of {space.fingerprint!r}")
-        return problems
-
-    return storage.read(work)
