@@ -212,7 +212,7 @@ def test_update_changes_what_is_named_and_nothing_else(filled: Run):
 
     assert {name for name in after if after[name] != before[name]} == {
         "content", "tags", "metadata", "importance", "related", "expires_at", "archived",
-        "updated_at", "version",
+        "updated_at", "version", "writers",
     }  # fmt: skip
     assert (after["content"], after["tags"], after["importance"]) == (
         "White tea",
@@ -482,7 +482,7 @@ def test_what_is_merged_takes_no_tags(filled: Run):
     done = filled("import", "all.jsonl", "--tag", "x")
 
     assert done.returncode == 2
-    assert "leave --tag and --namespace out" in done.stderr
+    assert "leave --tag, --namespace and --source out" in done.stderr
 
 
 # Sources
