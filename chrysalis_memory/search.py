@@ -87,7 +87,9 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
             space, request.vector, request.depth, request.query, accuracy=request.accuracy
         )
         nearest = dict(found.pairs)
-        searched = f"{'exact' if found.exact else 'approximate'}, {found.compared:,} compared"
+        searched = "exact" if found.exact else "approximate"
+        if found.compared is not None:
+            searched += f", {found.compared:,} compared"
     terms = weigh(session, request.words)
     alone = not nearest
     best = dict(session.best_by_words(terms, request.query, limit=request.depth, alone=alone))

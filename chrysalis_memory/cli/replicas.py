@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,8 +15,10 @@ from chrysalis_memory.cli.program import Options, cli, options_of
 from chrysalis_memory.cli.session import (
     embed_waiting,
     finish,
+    read_tokens,
     refusals_told,
     token_of,
+    tokens_option,
     until_stopped,
     waiting,
     with_memory,
@@ -154,6 +157,7 @@ def _story(status: PeerStatus) -> str:
 @click.option("--port", default=8420, show_default=True, type=click.IntRange(0, 65_535),
               help="The port; 0 takes a free one.")  # fmt: skip
 @_token_of_server
+@tokens_option
 @click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(min=0),
               help="How many requests a second one client may send; 0: any number.")  # fmt: skip
 @click.option("--sync-only", is_flag=True,
@@ -165,6 +169,7 @@ def serve(
     host: str,
     port: int,
     token: str | None,
+    tokens: Path | None,
     rate: float,
     sync_only: bool,
 ) -> None:
@@ -183,15 +188,15 @@ def serve(
         def ready(url: str) -> None:
             click.echo(f"serving {named(file)} on {url}")
 
-        await until_stopped(
-            serve(memory, host=host, port=port, token=token, requests_per_second=rate, ready=ready)
-        )
+        settings: dict[str, Any] = {"host": host, "port": port, "token": token, "tokens": held}
+        await until_stopped(serve(memory, **settings, requests_per_second=rate, ready=ready))
 
     with refusals_told():
         from chrysalis_memory.database_url import named
         from chrysalis_memory.servers.http import check_address
 
-        check_address(host, token=token)
+        held = read_tokens(tokens)
+        check_address(host, token=token, tokens=held)
     if sync_only:
         with_store(file, lambda storage: finish(serving(storage)), must_exist=False)
     else:

@@ -27,6 +27,7 @@ from chrysalis_memory.servers.operations import Operation
 from chrysalis_memory.servers.rates import Rates
 from chrysalis_memory.servers.schemas import Health
 from chrysalis_memory.servers.sync import SyncRoute
+from chrysalis_memory.servers.tokens import Tokens
 from chrysalis_memory.storage import MemoryStorage
 
 HEALTH = "/v1/health"
@@ -41,6 +42,7 @@ def app(
     memory: AgentMemory | MemoryStorage | Replica,
     *,
     token: str | None,
+    tokens: Tokens | None = None,
     poll_seconds: float = POLL_SECONDS,
     requests_per_second: float = REQUESTS_PER_SECOND,
 ) -> Starlette:
@@ -51,15 +53,16 @@ def app(
             nothing else. Whoever opened it closes it, after the application has ended.
         token: What every request must bear. ``None`` answers only requests for a local address,
             such as ``localhost``: serve it on no other.
+        tokens: More tokens, each of which may be restricted to a namespace.
         poll_seconds: How soon a request that waits notices a change by another process.
         requests_per_second: How many requests one client may send; twice as many after a pause.
             0: any number.
 
     Raises:
-        InvalidValue: a token that no header can carry, or a negative number of requests.
+        InvalidValue: a token that no header can carry or that stands twice, or a negative number of
+            requests.
     """
-    if token is not None:
-        check_token(token)
+    admitted = Tokens.of(token, tokens)
     if not requests_per_second >= 0:
         raise InvalidValue(f"requests per second must be 0 or more, got {requests_per_second!r}")
     route = _sync_route(memory, poll_seconds)
@@ -67,9 +70,9 @@ def app(
     routes: list[Route] = []
     counted = Metrics()
     if isinstance(memory, AgentMemory):
-        operations += [*Api(memory).operations(), _metrics_of(memory, counted)]
+        operations += [*Api(memory, admitted).operations(), _metrics_of(memory, counted)]
         routes += pages.routes()
-    operations.append(_description_of(operations, needs_token=token is not None))
+    operations.append(_description_of(operations, needs_token=admitted is not None))
     routes += [operation.route() for operation in operations]
     burst = max(1.0, requests_per_second * _BURST_SECONDS)
     rates = Rates(requests_per_second, burst=burst)
@@ -80,7 +83,7 @@ def app(
             Middleware(Metered, metrics=counted, routes=routes),
             Middleware(
                 Admission,
-                token=token,
+                tokens=admitted,
                 open_paths=open_paths | {"/", "/explorer/"},
                 rates=rates if requests_per_second else None,
             ),
@@ -99,6 +102,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 8420,
     token: str | None = None,
+    tokens: Tokens | None = None,
     poll_seconds: float = POLL_SECONDS,
     requests_per_second: float = REQUESTS_PER_SECOND,
     ready: Callable[[str], None] = lambda _: None,
@@ -110,6 +114,7 @@ async def serve(
         host: The address to listen on; any other than a local one demands a token.
         port: The port; 0 takes a free one.
         token: What every request must bear.
+        tokens: As for :func:`app`.
         poll_seconds: As for :func:`app`.
         requests_per_second: As for :func:`app`.
         ready: Called with the URL once it is listened on.
@@ -118,14 +123,18 @@ async def serve(
         InvalidValue: an address that others can reach, without a token.
         OSError: the address cannot be listened on.
     """
-    check_address(host, token=token)
+    check_address(host, token=token, tokens=tokens)
     served = app(
-        memory, token=token, poll_seconds=poll_seconds, requests_per_second=requests_per_second
+        memory,
+        token=token,
+        tokens=tokens,
+        poll_seconds=poll_seconds,
+        requests_per_second=requests_per_second,
     )
     await serving.run(served, host=host, port=port, dismiss=served.state.dismiss, ready=ready)
 
 
-def check_address(host: str, *, token: str | None) -> None:
+def check_address(host: str, *, token: str | None, tokens: Tokens | None = None) -> None:
     """Check that an address may be served.
 
     Raises:
@@ -133,10 +142,10 @@ def check_address(host: str, *, token: str | None) -> None:
     """
     if token is not None:
         check_token(token)
-    elif not is_loopback(host):
+    elif tokens is None and not is_loopback(host):
         raise InvalidValue(
-            f"{host!r} can be reached by others, so a token is needed: give --token or "
-            "CHRYSALIS_TOKEN, or listen on 127.0.0.1"
+            f"{host!r} can be reached by others, so a token is needed: give --token, "
+            "CHRYSALIS_TOKEN or --tokens, or listen on 127.0.0.1"
         )
 
 
@@ -153,7 +162,7 @@ def _operations_of_stores(route: SyncRoute) -> list[Operation]:
         Operation(method="GET", path=HEALTH, summary="Say whether the memory can be read.",
                   answer=route.health, gives=(Health,), is_open=True),
         Operation(method="POST", path=PULL, summary="Answer a frame of the sync that asks.",
-                  answer=route.pull, media_type=CONTENT_TYPE),
+                  answer=route.pull, media_type=CONTENT_TYPE, only_reads=True),
         Operation(method="POST", path=PUSH, summary="Answer a frame of the sync that gives.",
                   answer=route.push, media_type=CONTENT_TYPE),
     ]  # fmt: skip
