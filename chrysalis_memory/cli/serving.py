@@ -78,7 +78,7 @@ def mcp(
         if namespace is not None or read_only:
             memory = memory.within(namespace or "", read_only=read_only)
         held = read_tokens(tokens) if http else None
-    server = _server(memory, compat)
+        server = _server(memory, compat)
     if http:
         finish(_serve_http(memory, server, host, port, token, held))
     else:
