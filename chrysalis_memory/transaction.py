@@ -9,7 +9,7 @@ from chrysalis_memory import state as states
 from chrysalis_memory import wire
 from chrysalis_memory.backends.base import MadeVector, Session, Space
 from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
-from chrysalis_memory.codec import digest
+from chrysalis_memory.codec import check_text, digest
 from chrysalis_memory.crdt import counts, orset
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.crdt.lww_register import value_of
@@ -178,7 +178,13 @@ class Transaction:
         return self.merge(document)
 
     def count_access(self, counts: Mapping[str, int]) -> None:
-        """Count uses under the store's replica; memories forgotten meanwhile are passed over."""
+        """Count uses under the store's replica; memories forgotten meanwhile are passed over.
+
+        Raises:
+            InvalidValue: an id that is no text.
+        """
+        for memory_id in counts:
+            check_text(memory_id, what="memory id")
         self.prefetch(counts)
         replica = self.session.meta("replica") or self._writer
         for memory_id, count in counts.items():

@@ -115,7 +115,11 @@ class Session(ChangeFeed, Protocol):
         ...
 
     def load(self, memory_id: str) -> StoredMemory | None:
-        """Return one memory, forgotten or not; ``None`` when the id is unknown."""
+        """Return one memory, forgotten or not; ``None`` when the id is unknown.
+
+        Raises:
+            InvalidValue: an id that is no text.
+        """
         ...
 
     def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
@@ -213,13 +217,7 @@ class Session(ChangeFeed, Protocol):
         ...
 
     def nearest(
-        self,
-        space: Space,
-        vector: Vector,
-        k: int,
-        query: Query,
-        *,
-        accuracy: Accuracy = "balanced",
+        self, space: Space, vector: Vector, k: int, query: Query, *, accuracy: Accuracy = "balanced"
     ) -> Nearest:
         """Return the ``k`` nearest matching memories and all that tie with the last.
 
@@ -284,8 +282,7 @@ class Session(ChangeFeed, Protocol):
         """Return the BM25 of each numbered memory that holds any of the terms.
 
         ``sum(idf · f · (k1 + 1) / (f + k1 · (1 - b + b · length / mean length)))`` over the terms,
-        each occurring ``f`` times, with k1 = 0.9 and b = 0.4. The mean is that of all memories
-        unless it is given.
+        each occurring ``f`` times, k1 = 0.9, b = 0.4; the mean is that of all unless given.
         """
         ...
 

@@ -44,7 +44,7 @@ def read(path: str | Path, form: str = "auto", *, namespace: str = "") -> Source
     Args:
         path: A file; for ``"text"`` also a folder; for ``"chatgpt"`` and ``"claude"`` also the zip
             file or the folder of the export.
-        form: One of ``FORMATS``, or ``"auto"`` to go by what is in it.
+        form: One of ``FORMATS``, or ``"auto"`` to go by what is in it; Markdown is known by name.
         namespace: Where the memories are to belong; ids depend on it.
 
     Returns:
@@ -80,7 +80,7 @@ def _recognised(place: Path) -> tuple[Format, Iterator[Document] | None]:
     """Return what a file is by what is in it, and what of it was parsed to know that."""
     if reading.holds_conversations(place):
         return _by_documents(place)
-    if place.is_dir():
+    if place.is_dir() or text.is_markdown(place):
         return "text", None
     with place.open("rb") as file:
         head = file.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()

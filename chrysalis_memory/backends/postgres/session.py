@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from chrysalis_memory import codec
 from chrysalis_memory.backends.base import Priors
 from chrysalis_memory.backends.postgres.changes import USES, ChangeLog, change_statements
 from chrysalis_memory.backends.postgres.collected import row_statements
@@ -101,6 +102,7 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
 
     def load(self, memory_id: str) -> StoredMemory | None:
         """See :meth:`Session.load`; in a write it is locked, known or not."""
+        codec.check_text(memory_id, what="memory id")
         if self.writes:
             return self.held(memory_id).stored()
         rows = self.direct.rows(

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import sqlite_vec
 
+from chrysalis_memory import folders
 from chrysalis_memory.backends.sqlite.database import Database, open_database
 from chrysalis_memory.backends.sqlite.schema import schema_version
 from chrysalis_memory.errors import NotADatabase, StorageError, StoreBusy
@@ -38,6 +39,9 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
         connection = open_database(str(path))
         try:
             connection.set_busy_timeout(int(timeout_seconds * 1000))
+            if synchronous == "FULL":
+                # macOS leaves what is synced in the disk's own cache unless this asks for more.
+                connection.pragma("fullfsync", True)
             schema_version(connection, str(path))  # a foreign file is refused before it is touched
             _switch_to_wal(connection, timeout_seconds)
             _configure(connection, synchronous)
@@ -49,7 +53,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
 
 def _check_file(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.make(path.parent)
         if path.is_dir():
             raise NotADatabase(
                 f"{str(path)!r} is a directory; name a file, for example {path}/memory.db"

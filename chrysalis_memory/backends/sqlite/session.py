@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chrysalis_memory import codec
 from chrysalis_memory.backends.base import MadeVector, Priors, Term, WeightedTerm
 from chrysalis_memory.backends.rows import (
     NO_ACCESS,
@@ -113,6 +114,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
 
     def load(self, memory_id: str) -> StoredMemory | None:
         """See :meth:`Session.load`."""
+        codec.check_text(memory_id, what="memory id")
         row = self.connection.execute(
             "SELECT number, state, EXISTS (SELECT 1 FROM access a WHERE a.memory = m.number) "
             "FROM memory m WHERE m.id = ?",
