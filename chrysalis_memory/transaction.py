@@ -57,9 +57,23 @@ class Transaction:
     def _handle(self, memory_id: str, state: State) -> MemoryDocument:
         return MemoryDocument.of(memory_id, state, writer=self._writer, clock=self._clock)
 
-    def new_document(self, memory_id: str, content: str, memory_type: str | None) -> MemoryDocument:
-        """Return a document that is not stored yet, written by this store's writer."""
-        return MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
+    @property
+    def writer(self) -> str:
+        """The name under which handles given out write."""
+        return self._writer
+
+    def new_document(
+        self, memory_id: str, content: str, memory_type: str | None, source: str | None = None
+    ) -> MemoryDocument:
+        """Return a document that is not stored yet, written by this store's writer.
+
+        ``source`` is where it comes from; by default from the writer.
+        """
+        document = MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
+        if source is None:
+            return document
+        state = document.state
+        return self._handle(memory_id, state._replace(created=(state.created[0], source)))
 
     def now(self) -> datetime:
         """Return the moment, by the store's clock."""

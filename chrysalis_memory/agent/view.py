@@ -150,6 +150,7 @@ class MemoryView(AgentMemory):
         observed_at: datetime | None = None,
         keep_turns: bool = False,
         first_position: int = 1,
+        source: str | None = None,
         progress: Progress | None = None,
     ) -> AbsorbReport:
         """Keep what is worth keeping of a conversation; see :meth:`AgentMemory.absorb`.
@@ -166,6 +167,7 @@ class MemoryView(AgentMemory):
             observed_at=observed_at,
             keep_turns=keep_turns,
             first_position=first_position,
+            source=source,
             progress=progress,
         )
 
@@ -227,7 +229,12 @@ class MemoryView(AgentMemory):
         _refuse("check")
 
     async def sync(
-        self, peer: str | Path, *, token: str | None = None, progress: SyncProgress | None = None
+        self,
+        peer: str | Path,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        progress: SyncProgress | None = None,
     ) -> SyncReport:
         """Refuse; :meth:`export` writes what a view holds."""
         _refuse("sync")
@@ -237,6 +244,7 @@ class MemoryView(AgentMemory):
         peer: str | Path,
         *,
         token: str | None = None,
+        key: str | None = None,
         told: Callable[[PeerStatus], None] = lambda _: None,
     ) -> None:
         """Refuse."""

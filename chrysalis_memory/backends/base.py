@@ -93,6 +93,7 @@ class Priors(NamedTuple):
     confidence: float
     access_count: int
     updated_at: int
+    source: str
 
 
 class Pending(NamedTuple):
@@ -146,6 +147,10 @@ class Session(ChangeFeed, Protocol):
 
     def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
         """Return the namespaces of matching memories with their counts, in code point order."""
+        ...
+
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """Return the sources of matching memories with their counts, most frequent first."""
         ...
 
     def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
@@ -302,7 +307,6 @@ class Session(ChangeFeed, Protocol):
         """Return who stands beside memories that have a place in an episode.
 
         They are the numbered ones and those that stand beside them.
-
         An episode is that of one namespace, ordered by position, then id. Archived and expired
         memories are passed over unless ``query`` includes them. Question marks are the Latin, the
         full-width and the Arabic one.

@@ -54,6 +54,7 @@ class Operation:
         is_confined: Whether it answers each token from its own view of the memory; what does not is
             refused to tokens that are restricted to a namespace.
         only_reads: Whether it changes nothing, if it is no GET.
+        is_signed: Whether it needs a signature in place of a token.
     """
 
     method: str
@@ -69,6 +70,7 @@ class Operation:
     is_open: bool = False
     is_confined: bool = False
     only_reads: bool = False
+    is_signed: bool = False
 
     @property
     def public_path(self) -> str:

@@ -25,6 +25,7 @@ from chrysalis_memory.backends.words import best_of, worth_scoring
 from chrysalis_memory.changes import Quarantined
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import OutOfView
+from chrysalis_memory.provenance import names_source
 from chrysalis_memory.query import Filter, Order, Query
 from chrysalis_memory.state import State
 from chrysalis_memory.visibility import Visibility
@@ -89,7 +90,7 @@ class ConfinedSession:
         if not (state.related or state.parents or state.evidence):
             return state
         seen = {one for one in state.related | state.parents | state.evidence if self.is_seen(one)}
-        own = {one for one in state.evidence if self._visibility.is_own(one)}
+        own = {one for one in state.evidence if self._visibility.is_own(one) or names_source(one)}
         return state._replace(
             related=frozenset(state.related & seen),
             parents=frozenset(state.parents & seen),
@@ -151,6 +152,10 @@ class ConfinedSession:
     def tag_counts(self, query: Query) -> list[tuple[str, int]]:
         """See :meth:`Session.tag_counts`."""
         return self._whole.tag_counts(self._confined(query))
+
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.source_counts`."""
+        return self._whole.source_counts(self._confined(query))
 
     def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
         """See :meth:`Session.namespace_counts`."""

@@ -8,6 +8,7 @@ from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import MemoryNotFound
+from chrysalis_memory.provenance import names_source
 from chrysalis_memory.state import State
 from chrysalis_memory.transaction import Transaction
 from chrysalis_memory.views.session import ConfinedSession
@@ -121,9 +122,12 @@ class ConfinedTransaction(Transaction):
     def _given_id(self, memory_id: str) -> str:
         return memory_id if memory_id in self._taken else self.free_id(memory_id)
 
+    def _linked_id(self, name: str) -> str:
+        return name if names_source(name) else self.named(name)
+
     def _linked(self, state: State) -> State:
         parts = (state.related, state.parents, state.evidence)
-        related, parents, evidence = (frozenset(map(self.named, part)) for part in parts)
+        related, parents, evidence = (frozenset(map(self._linked_id, part)) for part in parts)
         if (related, parents, evidence) == parts:
             return state
         return state._replace(related=related, parents=parents, evidence=evidence)

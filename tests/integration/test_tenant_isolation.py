@@ -14,6 +14,7 @@ from chrysalis_memory import AgentMemory, MemoryDocument, MemoryStorage
 from chrysalis_memory.agent.view import MemoryView
 from chrysalis_memory.backends.base import Backend, Session
 from chrysalis_memory.errors import ChrysalisError, MemoryNotFound, OutOfView
+from chrysalis_memory.provenance import sources_of
 from chrysalis_memory.query import Filter
 from chrysalis_memory.views.session import ConfinedSession
 from chrysalis_memory.views.storage import ConfinedStorage
@@ -49,12 +50,14 @@ READS: dict[str, Ask] = {
     "get": lambda v, i, p: v.get(i),
     "namespaces": lambda v, i, p: v.namespaces(**ALL),
     "nearest": lambda v, i, p: v.nearest(QUERY, 50, with_vectors=True, **ALL),
+    "purge": lambda v, i, p: v.purge("*", dry_run=True),
     "quarantined": lambda v, i, p: v.quarantined(),
     "recall": lambda v, i, p: v.recall(QUERY, 50, track=False, context=5, **ALL),
     "recall_many": lambda v, i, p: v.recall_many([QUERY, MARK], 50, track=False, **ALL),
     "recent": lambda v, i, p: v.recent(100, **ALL),
     "related": lambda v, i, p: v.related(i, 20),
     "require": lambda v, i, p: v.require(i),
+    "sources": lambda v, i, p: v.sources(**ALL),
     "statistics": lambda v, i, p: v.statistics(),
     "sync_status": lambda v, i, p: v.sync_status(),
     "tags": lambda v, i, p: v.tags(**ALL),
@@ -327,7 +330,7 @@ async def test_with_the_rule_broken_every_way_of_reading_leaks(
         )
     }
     counted = {"embed", "sync_status"}  # tell nothing of memories
-    numbers = {"count", "explain"}  # tell no text, which the next test compares
+    numbers = {"count", "explain", "purge", "sources"}  # tell no text; the next test compares
     assert tight == counted | numbers
 
 
@@ -335,13 +338,13 @@ async def test_with_the_rule_broken_ids_outside_are_told_apart(
     memory: AgentMemory, others: Others, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     view, told = memory.within(ALICE), {}
-    for name in ("count", "explain"):
+    for name in ("count", "explain", "purge", "sources"):
         expected = await answer(READS[name], view, UNKNOWN, tmp_path)
         with monkeypatch.context() as broken:
             broken.setattr(Visibility, "sees", lambda self, namespace: True)
             found = await answer(READS[name], view, others.living[-1], tmp_path)
         told[name] = found.replace(others.living[-1], UNKNOWN) != expected
-    assert told == {"count": True, "explain": True}
+    assert told == dict.fromkeys(told, True)
 
 
 async def test_a_derived_id_that_lies_outside_is_neither_told_nor_taken(memory: AgentMemory):
@@ -408,6 +411,24 @@ async def test_a_view_that_only_reads_changes_nothing(memory: AgentMemory, tmp_p
 
     assert [one.to_json() for one in memory.storage.states()] == before
     assert view.within(f"{ALICE}/notes").is_read_only
+
+
+async def test_a_purge_in_a_view_forgets_nothing_outside(memory: AgentMemory, others: Others):
+    before, view = await tenants.kept(memory, others), memory.within(ALICE)
+    held = await view.count(**ALL)
+    purged = await view.purge("*")
+
+    assert (purged.forgotten, await view.count(**ALL)) == (held, 0)
+    assert await tenants.kept(memory, others) == before
+
+
+async def test_who_taught_a_memory_is_told_in_a_view(memory: AgentMemory):
+    view = memory.within(ALICE)
+    one = await view.learn("Tea is hot", source="web:example.com")
+    await view.learn("Tea is hot", source="web:example.org")
+
+    assert sources_of(await view.require(one)) == ("web:example.com", "web:example.org")
+    assert sources_of(await memory.require(one)) == ("web:example.com", "web:example.org")
 
 
 async def test_a_view_within_a_view_is_no_wider(memory: AgentMemory):

@@ -196,14 +196,23 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
             where.parameters,
         ).fetchall()
 
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.source_counts`."""
+        where = Where(query)
+        return self.connection.execute(
+            "SELECT m.source, count(*) AS memories FROM memory m "
+            f"WHERE {where.sql} GROUP BY m.source ORDER BY memories DESC, m.source",
+            where.parameters,
+        ).fetchall()
+
     def priors(self, numbers: Sequence[int]) -> list[Priors]:
         """See :meth:`Session.priors`."""
         if not numbers:
             return []
         rows = self.connection.execute(
             "SELECT m.number, m.id, m.importance, m.confidence, coalesce("
-            "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at "
-            "FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
+            "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at, "
+            "m.source FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
             (number_array(numbers),),
         )
         return [Priors(*row) for row in rows]
