@@ -99,7 +99,7 @@ def foreign_origin(world: World, chance: Random) -> Attack:
 
 
 def wrong_token(world: World, chance: Random) -> Attack:
-    at = chance.randrange(len(TOKEN))
+    at = chance.randrange(1, len(TOKEN) - 1)
     other = "z" if TOKEN[at] != "z" else "y"
     given = chance.choice([
         f"Bearer {TOKEN[:at]}", f"Bearer {TOKEN[at + 1 :]}", f"Bearer {TOKEN}{other}", "Bearer",

@@ -48,7 +48,7 @@ def attack(
     def several() -> Answered:
         try:
             answered = send()
-        except httpx.TransportError:
+        except (httpx.ReadError, httpx.WriteError, httpx.RemoteProtocolError):
             answered = None
         return answered if isinstance(answered, tuple) else (answered,)
 

@@ -121,7 +121,8 @@ def broken_header(world: World, chance: Random) -> Attack:
     changed = header[:at] + part + header[at + 1 :]
     if chance.random() < 0.3:
         changed = chance.choice([header.upper(), f"{header}, {header}", header * 20, ""])
-    if changed.strip() == header:
+    changed = changed.strip(" \t")
+    if changed == header:
         changed = header[:-1]
     headers = {**request.headers, SIGNATURE.lower(): changed.encode("latin-1")}
     return attack(
