@@ -142,9 +142,9 @@ def _queries(request: SearchRequest) -> list[Query]:
 def _told(searches: Sequence[Nearest]) -> str | None:
     if not searches:
         return None
-    is_exact = all(one.exact for one in searches)
-    compared = sum(one.compared for one in searches)
-    return f"{'exact' if is_exact else 'approximate'}, {compared:,} compared"
+    how = "exact" if all(one.exact for one in searches) else "approximate"
+    told = [one.compared for one in searches if one.compared is not None]
+    return f"{how}, {sum(told):,} compared" if told else how
 
 
 def _others(neighbours: Mapping[int, Neighbours], known: Iterable[int]) -> list[int]:

@@ -46,10 +46,13 @@ class Transaction:
 
     def _known(self, memory_id: str) -> _Known | None:
         if self._last is None or self._last[0] != memory_id:
-            stored = self.session.load(memory_id)
+            stored = self._load(memory_id)
             known = None if stored is None else _Known(stored.number, state_of(stored))
             self._last = (memory_id, known)
         return self._last[1]
+
+    def _load(self, memory_id: str) -> StoredMemory | None:
+        return self.session.load(memory_id)
 
     def _handle(self, memory_id: str, state: State) -> MemoryDocument:
         return MemoryDocument.of(memory_id, state, writer=self._writer, clock=self._clock)
@@ -79,6 +82,18 @@ class Transaction:
     def new_id(self) -> str:
         """Return a random id."""
         return uuid.uuid4().hex
+
+    def named(self, name: str) -> str:
+        """Return the id that a name means: itself, but in a view of a store."""
+        return name
+
+    def free_id(self, name: str) -> str:
+        """Return the id under which something is learned that is to have this one."""
+        return name
+
+    def may_take(self, memory_id: str) -> bool:
+        """Tell whether something new may have an id."""
+        return True
 
     def prefetch(self, memory_ids: Iterable[str]) -> None:
         """Get ready to load and save memories, in one go; see :meth:`Session.prefetch`."""

@@ -42,6 +42,7 @@ class Started:
         chosen = embedding_fn if embedding_fn is not None else embedder
         self._chosen = choose(self.config.embedder if chosen is None else chosen)
         self._running: Running | None = None
+        self._starting = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # Starting and stopping
@@ -57,15 +58,16 @@ class Started:
             NotADatabase: the path is no memory file, or there is none where one must be.
             NewerSchema: a newer version wrote it.
         """
-        if self._running is not None:
-            return
-        running = Running(self.config, self.agent_id, must_exist=self._must_exist)
-        try:
-            await running.open(self._path, self._chosen, progress)
-        except BaseException:
-            await running.close()
-            raise
-        self._running, self._loop = running, asyncio.get_running_loop()
+        async with self._starting:
+            if self._running is not None:
+                return
+            running = Running(self.config, self.agent_id, must_exist=self._must_exist)
+            try:
+                await running.open(self._path, self._chosen, progress)
+            except BaseException:
+                await running.close()
+                raise
+            self._running, self._loop = running, asyncio.get_running_loop()
 
     async def stop(self) -> None:
         """Write what is outstanding and close the file; stopping twice is allowed."""
