@@ -53,17 +53,6 @@ class CodeTable:
         self._codes = f"vector_code_{space.number}"
         self._code_bytes = words_of(space.dimension) * 8
 
-    def create(self) -> None:
-        """Create the empty table."""
-        self._connection.execute(f"""
-            CREATE TABLE {self._codes} (
-                chunk INTEGER PRIMARY KEY,
-                change INTEGER NOT NULL UNIQUE,
-                present BLOB NOT NULL,
-                codes BLOB NOT NULL
-            ) STRICT;
-        """)
-
     def drop(self) -> None:
         """Remove the table."""
         self._connection.execute(f"DROP TABLE {self._codes}")

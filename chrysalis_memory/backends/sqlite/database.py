@@ -51,6 +51,10 @@ class Database(Protocol):
         """Switch a setting of the connection."""
         ...
 
+    def limit(self, number: int, most: int = -1, /) -> int:
+        """Set a limit of the connection, and return what it was."""
+        ...
+
     def set_busy_timeout(self, milliseconds: int, /) -> None:
         """Say how long a statement waits for a lock."""
         ...
