@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from chrysalis_memory.backends.base import Accuracy, Neighbours, Session, Space, WeightedTerm
 from chrysalis_memory.embedding import Vector
-from chrysalis_memory.errors import EmbeddingSpaceMismatch
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, StorageError
 from chrysalis_memory.query import Query
 
 _FULL_MATCH_WORDS = 1.5
@@ -166,6 +166,11 @@ class _Evidence:
         for number, memory_id, importance, confidence, uses, updated_at in self._session.priors(
             numbers
         ):
+            if not (0 <= importance <= 1 and 0 <= confidence <= 1 and uses >= 0):
+                raise StorageError(
+                    f"memory {memory_id!r} has columns that no memory has: the store is damaged; "
+                    "mend it with: chrysalis check --repair"
+                )
             candidate = Candidate(
                 number, memory_id, similarity(number), bm25(number, 0.0),
                 importance, confidence, uses, updated_at,

@@ -10,6 +10,7 @@ from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.hygiene import Duplicates
 from chrysalis_memory.integrity import IntegrityReport
+from chrysalis_memory.repair import RepairReport, repair
 from chrysalis_memory.running import choose
 from embedders.base import Embedder, InputType
 
@@ -77,6 +78,30 @@ class Indexing(Started):
         """
         storage = self._open.storage
         return await self._open.in_thread(lambda: integrity.check(storage.read, progress))
+
+    async def repair(self, *, progress: Progress | None = None) -> RepairReport:
+        """Make everything anew that is derived from the memories' states; see :mod:`.repair`.
+
+        A state that cannot be read is kept apart, and never deleted. What lost its vector waits for
+        another.
+
+        Args:
+            progress: Told how far the check afterwards is.
+
+        Raises:
+            StorageError: the store is so damaged that it cannot be read.
+        """
+        running = self._open
+        storage = running.storage
+        done = await running.in_thread(
+            lambda: repair(
+                storage.read,
+                lambda work: storage.run(lambda transaction: work(transaction.session)),
+                progress,
+            )
+        )
+        running.arrived()
+        return done
 
     async def duplicates(
         self, threshold: float = 0.95, *, progress: Progress | None = None

@@ -201,3 +201,17 @@ def test_what_is_dropped_with_a_space_still_goes_without_triggers(file: Path):
 
         storage.run(lambda transaction: transaction.session.drop_space(space))
         assert storage.read(lambda session: session.pending_count(space)) == 0
+
+
+def test_a_read_that_an_error_broke_off_leaves_no_old_snapshot_to_the_next(file: Path):
+    change(file, "UPDATE memory SET content = CAST(x'ff' AS TEXT) WHERE id = 'm1'")
+
+    with MemoryStorage(file, "ada") as storage:
+        with pytest.raises(NotADatabase) as kept:
+            storage.read(
+                lambda session: session.connection.execute("SELECT content FROM memory").fetchall()
+            )
+        storage.put(MemoryDocument(id="new", content="Coffee"))
+
+        assert storage.get("new") is not None
+        assert "no text" in str(kept.value)

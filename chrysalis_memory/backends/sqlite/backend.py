@@ -6,15 +6,17 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar, cast
 
+import apsw
+
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.connection import connect, translated, translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.examination import examine, is_elsewhere, is_of_values
 from chrysalis_memory.backends.sqlite.fingerprint import verified_version
+from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.backends.sqlite.place import place_of
 from chrysalis_memory.backends.sqlite.schema import migrate
-from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.errors import NotADatabase, StorageError, StoreClosed
@@ -53,19 +55,21 @@ class SQLiteBackend:
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
         self._caches = Caches(index_ram_bytes)
-        self._idle: list[SQLiteSession] = []
+        self._idle: list[MendingSession] = []
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._reading: list[int] = []  # the thread of each connection that is lent
         self._closed = False
         connection = self._connect()
         try:
-            with translated_errors(str(path)):
-                self._take_up(connection, examines=examines)
-        except BaseException:
+            self._take_up(connection, examines=examines)
+        except BaseException as error:
             connection.close()
-            raise
-        self._writing = SQLiteSession(connection, path, vector_storage=vector_storage)
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
+        self._writing = MendingSession(connection, path, vector_storage=vector_storage)
         self._writer = GroupWriter(connection, self._writing, str(path), self._explained)
 
     def _take_up(self, connection: Database, *, examines: bool) -> None:
@@ -100,7 +104,7 @@ class SQLiteBackend:
             self._give_back(session)
 
     @staticmethod
-    def _read(session: SQLiteSession, work: Callable[[Session], T], *, snapshot: bool) -> T:
+    def _read(session: MendingSession, work: Callable[[Session], T], *, snapshot: bool) -> T:
         session.begin()
         if not snapshot:
             return work(session)
@@ -108,8 +112,9 @@ class SQLiteBackend:
         try:
             return work(session)
         finally:
+            # Nothing was written, and this also ends what a damaged file has broken off.
             if session.connection.in_transaction:
-                session.connection.execute("COMMIT")
+                session.connection.execute("ROLLBACK")
 
     def _explained(self, error: BaseException) -> BaseException:
         """Return what is to be raised for an error in reading or writing the file.
@@ -126,7 +131,7 @@ class SQLiteBackend:
             connection = self._connect()
             try:
                 with translated_errors(name):
-                    examine(connection, name)
+                    examine(connection, name, thoroughly=True)
             finally:
                 connection.close()
         except StorageError as damage:
@@ -169,7 +174,7 @@ class SQLiteBackend:
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.unlink(missing_ok=True)
             self.read(
-                lambda session: cast("SQLiteSession", session).copy_into(partial), snapshot=False
+                lambda session: cast("MendingSession", session).copy_into(partial), snapshot=False
             )
             partial.rename(path)
         except OSError as error:
@@ -199,7 +204,7 @@ class SQLiteBackend:
             self._idle.clear()
         self._writing.connection.close()
 
-    def _borrow(self) -> SQLiteSession:
+    def _borrow(self) -> MendingSession:
         with self._lock:
             if self._closed:
                 raise StoreClosed(f"the store {str(self._path)!r} is closed; open it again")
@@ -207,12 +212,16 @@ class SQLiteBackend:
             if self._idle:
                 return self._idle.pop()
         try:
-            return SQLiteSession(self._connect(), self._path, self._caches)
+            return MendingSession(self._connect(), self._path, self._caches)
         except BaseException:
             self._give_back(None)
             raise
 
-    def _give_back(self, session: SQLiteSession | None) -> None:
+    def _give_back(self, session: MendingSession | None) -> None:
+        if session is not None and session.connection.txn_state("main") != apsw.SQLITE_TXN_NONE:
+            # A statement that an error broke off still holds its snapshot, which others would read.
+            session.connection.close()
+            session = None
         with self._lock:
             if session is not None:
                 self._idle.append(session)

@@ -132,6 +132,8 @@ def translated_errors(path: str) -> Generator[None]:
         yield
     except apsw.Error as error:
         raise translated(error, path) from error
+    except UnicodeDecodeError as error:
+        raise NotADatabase(f"{path!r} is damaged: a text in it is no text ({error})") from error
 
 
 def translated(error: BaseException, path: str) -> BaseException:

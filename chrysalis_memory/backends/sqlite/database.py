@@ -55,6 +55,10 @@ class Database(Protocol):
         """Set a limit of the connection, and return what it was."""
         ...
 
+    def txn_state(self, schema: str, /) -> int:
+        """Return which kind of transaction is open, a broken off statement's snapshot too."""
+        ...
+
     def set_busy_timeout(self, milliseconds: int, /) -> None:
         """Say how long a statement waits for a lock."""
         ...

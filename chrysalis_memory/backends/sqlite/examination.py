@@ -23,11 +23,14 @@ _NUMBER_MAX = 1 << 40
 """Of memories: a million a second for twelve days."""
 _CHANGE_MAX = 1 << 62
 _DIGEST_BYTES = 16
+_OURS = ("chrysalis_memory", "json", "numpy", "pydantic")
+"""Packages in whose code it may show that a value is none that was written."""
 
 # By version and table: what holds of every row.
 _CONDITIONS: tuple[tuple[int, str, str], ...] = (
     (1, "memory", f"number BETWEEN 1 AND {_NUMBER_MAX} AND change BETWEEN 1 AND {_CHANGE_MAX}"),
     (1, "memory", f"life BETWEEN 1 AND {LIFE_MAX} AND length(digest) = {_DIGEST_BYTES}"),
+    (1, "memory", "(content IS NULL) = (life % 2 = 0)"),
     (1, "memory", "importance BETWEEN 0 AND 1 AND confidence BETWEEN 0 AND 1"),
     (1, "memory", f"created_at BETWEEN 0 AND {STAMP_MAX} AND updated_at BETWEEN 0 AND {STAMP_MAX}"),
     (1, "memory", f"coalesce(expires_at, 0) BETWEEN 0 AND {STAMP_MAX} AND archived IN (0, 1)"),
@@ -44,13 +47,13 @@ _CONDITIONS: tuple[tuple[int, str, str], ...] = (
 
 def is_of_values(error: BaseException) -> bool:
     """Tell whether our own code met a value that it could not work with: the file's, or a fault."""
-    kinds = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+    kinds = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError)
     if isinstance(error, ChrysalisError) or not isinstance(error, kinds):
         return False
     module = ""
     for frame, _ in traceback.walk_tb(error.__traceback__):
         module = str(frame.f_globals.get("__name__"))
-    return module.startswith("chrysalis_memory.")  # and none of a caller, whose work it may do
+    return module.partition(".")[0] in _OURS  # and not in a caller, whose work it may do
 
 
 def is_elsewhere(connection: Database, place: str) -> bool:
@@ -59,15 +62,25 @@ def is_elsewhere(connection: Database, place: str) -> bool:
     return known != place
 
 
-def examine(connection: Database, path: str) -> None:
+def examine(connection: Database, path: str, *, thoroughly: bool = False) -> None:
     """Read the whole file, whose schema was verified.
+
+    Args:
+        connection: The connection.
+        path: Named in errors.
+        thoroughly: Whether to compare indexes with their tables too, which takes long where the
+            file does not fit into memory.
 
     Raises:
         NotADatabase: it is damaged, or holds what no version of this package writes.
     """
-    said = connection.execute("PRAGMA quick_check(1)").get
+    kind = "integrity_check" if thoroughly else "quick_check"
+    said = connection.execute(f"PRAGMA {kind}(1)").get
     if said != "ok":
         raise _damaged(path, f"SQLite says: {said}")
+    ghost = connection.execute("PRAGMA foreign_key_check").get
+    if ghost is not None:
+        raise _damaged(path, f"a row of {ghost[0]} belongs to no row of {ghost[2]}")
     version = connection.pragma("user_version")
     for since, table, condition in _CONDITIONS:
         if version >= since:
