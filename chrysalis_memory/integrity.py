@@ -14,6 +14,7 @@ from chrysalis_memory.backends.base import Session, Space
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow, Upkeep
 from chrysalis_memory.changes import BUCKETS, SUM_MODULUS, access_digest, bucket_of
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.query import Filter, Query
 from chrysalis_memory.state import State
 from chrysalis_memory.transaction import row_of
 
@@ -21,6 +22,7 @@ T = TypeVar("T")
 UNREADABLE = "unreadable "
 """The beginning of the names of settings that hold states which could not be read."""
 _PAGE = 500
+_LIVING = Filter(include_archived=True, include_expired=True)
 _COLUMNS = MemoryRow._fields[4:16]
 
 
@@ -73,7 +75,7 @@ def check(read: Read, progress: Callable[[int, int], None] | None = None) -> Int
         problems += _wrong_quarantine(session)
         sums = [0] * BUCKETS
         spaces = session.spaces()
-        living, done = session.document_count(), 0
+        living, done = session.count(Query(_LIVING, 0)), 0
         for page in pages(session):
             for one in page:
                 problems += [Problem(one.row.id, what) for what in wrong(one, spaces)]

@@ -8,13 +8,15 @@ with a replica that has it brings it back. A memory that was forgotten stays for
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory import state as states
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
-from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.database_url import DatabaseURL, named
+from chrysalis_memory.errors import InvalidValue, NotADatabase
 from chrysalis_memory.integrity import (
     UNREADABLE,
     IntegrityReport,
@@ -25,6 +27,7 @@ from chrysalis_memory.integrity import (
     wrong,
     wrong_columns,
 )
+from chrysalis_memory.opening import open_backend
 from chrysalis_memory.shape import LIFE_MAX
 from chrysalis_memory.transaction import row_of
 
@@ -125,3 +128,34 @@ def _mend_quarantine(session: Session) -> list[str]:
 def _keep(session: Session, memory_id: str, state: bytes, why: str, uses: dict[str, int]) -> None:
     kept = {"id": memory_id, "state": state.hex(), "why": why, "uses": uses}
     session.set_meta(UNREADABLE + codec.digest(state + memory_id.encode()).hex(), json.dumps(kept))
+
+
+def check_store(
+    path: str | Path | DatabaseURL,
+    *,
+    mends: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+    timeout_seconds: float = 5.0,
+) -> RepairReport:
+    """Check a store that is not open, or mend it, even one too damaged to be opened otherwise.
+
+    Args:
+        path: A file or the URL of a database.
+        mends: Whether to repair it.
+        progress: Told how far the check is.
+        timeout_seconds: How long a write waits for another process.
+
+    Raises:
+        NotADatabase: there is none, or its schema is not ours.
+        StorageError: it is so damaged that its memories cannot be read.
+    """
+    place = named(path)
+    if not isinstance(place, DatabaseURL) and not Path(place).expanduser().exists():
+        raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
+    opened = open_backend(path, timeout_seconds=timeout_seconds, synchronous="FULL", examines=False)
+    try:
+        if mends:
+            return repair(opened.backend.read, opened.backend.run, progress)
+        return RepairReport(0, [], check(opened.backend.read, progress))
+    finally:
+        opened.backend.close()

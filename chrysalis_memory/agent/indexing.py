@@ -1,6 +1,7 @@
 """Embedding and indexing what is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,10 @@ from chrysalis_memory.hygiene import Duplicates
 from chrysalis_memory.integrity import IntegrityReport
 from chrysalis_memory.repair import RepairReport, repair
 from chrysalis_memory.running import choose
+from chrysalis_memory.storage import Session
 from embedders.base import Embedder, InputType
+
+T = TypeVar("T")
 
 
 class Indexing(Started):
@@ -93,13 +97,11 @@ class Indexing(Started):
         """
         running = self._open
         storage = running.storage
-        done = await running.in_thread(
-            lambda: repair(
-                storage.read,
-                lambda work: storage.run(lambda transaction: work(transaction.session)),
-                progress,
-            )
-        )
+
+        def run(work: Callable[[Session], T]) -> T:
+            return storage.run(lambda transaction: work(transaction.session))
+
+        done = await running.in_thread(lambda: repair(storage.read, run, progress))
         running.arrived()
         return done
 

@@ -204,13 +204,11 @@ def test_what_is_dropped_with_a_space_still_goes_without_triggers(file: Path):
 
 
 def test_a_read_that_an_error_broke_off_leaves_no_old_snapshot_to_the_next(file: Path):
-    change(file, "UPDATE memory SET content = CAST(x'ff' AS TEXT) WHERE id = 'm1'")
+    change(file, "UPDATE memory SET namespace = CAST(x'ff' AS TEXT) WHERE id = 'm1'")
 
     with MemoryStorage(file, "ada") as storage:
         with pytest.raises(NotADatabase) as kept:
-            storage.read(
-                lambda session: session.connection.execute("SELECT content FROM memory").fetchall()
-            )
+            storage.read(lambda session: session.namespace_counts(storage.query(Filter())))
         storage.put(MemoryDocument(id="new", content="Coffee"))
 
         assert storage.get("new") is not None

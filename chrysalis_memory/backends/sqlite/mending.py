@@ -34,7 +34,7 @@ class MendingSession(SQLiteSession):
 
     def mend_indexes(self) -> None:
         """See :meth:`Whole.mend_indexes`."""
-        if self.connection.execute("PRAGMA integrity_check(1)").get != "ok":
+        if self.said_by_sqlite(1):
             # Two rows where there may be one: what can be done, the repair of each memory does.
             with contextlib.suppress(apsw.ConstraintError):
                 self.connection.execute("REINDEX")

@@ -10,7 +10,7 @@ from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
 from chrysalis_memory.backends.sqlite.connection import translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
-from chrysalis_memory.backends.sqlite.session import SQLiteSession
+from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class GroupWriter(JobThread):
     def __init__(
         self,
         connection: Database,
-        session: SQLiteSession,
+        session: MendingSession,
         path: str,
         explained: Callable[[BaseException], BaseException],
     ) -> None:
