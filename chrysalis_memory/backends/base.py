@@ -94,6 +94,7 @@ class Priors(NamedTuple):
     confidence: float
     access_count: int
     updated_at: int
+    source: str
 
 
 class Pending(NamedTuple):
@@ -116,7 +117,11 @@ class Session(ChangeFeed, Whole, Protocol):
         ...
 
     def load(self, memory_id: str) -> StoredMemory | None:
-        """Return one memory, forgotten or not; ``None`` when the id is unknown."""
+        """Return one memory, forgotten or not; ``None`` when the id is unknown.
+
+        Raises:
+            InvalidValue: an id that is no text.
+        """
         ...
 
     def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
@@ -143,6 +148,10 @@ class Session(ChangeFeed, Whole, Protocol):
 
     def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
         """Return the namespaces of matching memories with their counts, in code point order."""
+        ...
+
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """Return the sources of matching memories with their counts, most frequent first."""
         ...
 
     def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:

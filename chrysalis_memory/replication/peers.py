@@ -32,7 +32,11 @@ class OpenedTransport(LocalTransport):
 
 
 def open_transport(
-    peer: str | Path, *, token: str | None = None, timeout_seconds: float = 30.0
+    peer: str | Path,
+    *,
+    token: str | None = None,
+    key: str | None = None,
+    timeout_seconds: float = 30.0,
 ) -> Transport:
     """Return the transport to a peer.
 
@@ -42,10 +46,11 @@ def open_transport(
             ``s3://bucket/prefix`` or ``file:///folder``: an object store. ``postgresql://…``: a
             store in a database. ``http://…`` or ``https://…``: a served memory.
         token: What lets this replica in at a served memory.
+        key: What it signs frames with there, ``name:secret``.
         timeout_seconds: How long a request to an object store or to a served memory may take.
 
     Raises:
-        InvalidValue: nothing that can be synced with, or a token for what takes none.
+        InvalidValue: nothing that can be synced with, or a token or a key for what takes none.
         ReplicationError: what is needed to reach it is not installed.
         StorageError: the other store cannot be opened.
     """
@@ -53,9 +58,12 @@ def open_transport(
     if takes_token(peer):
         from chrysalis_memory.replication.http import HttpTransport
 
-        return HttpTransport(given, token=token, timeout_seconds=timeout_seconds)
-    if token is not None:
-        raise InvalidValue("a token is for peers at http:// or https://; leave it out for others")
+        return HttpTransport(given, token=token, key=key, timeout_seconds=timeout_seconds)
+    for what, given_one in (("token", token), ("key", key)):
+        if given_one is not None:
+            raise InvalidValue(
+                f"a {what} is for peers at http:// or https://; leave it out for others"
+            )
     if scheme in ("s3", "file"):
         from chrysalis_memory.replication.objects import ObjectStoreTransport
 

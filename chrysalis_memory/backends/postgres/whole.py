@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from chrysalis_memory.backends.postgres.schema import PARTS as PARTS_OF_ALL
-from chrysalis_memory.backends.postgres.words import PartWords, WordIndex, count_words, lexeme
+from chrysalis_memory.backends.postgres.words import PartWords, WordIndex, count_words
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
 from chrysalis_memory.backends.words import joined
 from chrysalis_memory.query import Scalar
@@ -72,7 +72,7 @@ class Whole(WordIndex):
         if text is None or tokens is None:
             return tokens is None and text is None
         made = self.tokenizers.tokenizer.of_memory(text)
-        return tokens == joined(made) and set(lexemes or ()) in (set(map(lexeme, made)), set())
+        return tokens == joined(made) and set(lexemes or ()) in (set(made), set())
 
     def _parts(
         self, table: str, numbers: list[int], columns: str

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import sqlite_vec
 
+from chrysalis_memory import folders
 from chrysalis_memory.backends.sqlite.database import Database, open_database
 from chrysalis_memory.backends.sqlite.fingerprint import verified_version
 from chrysalis_memory.errors import NotADatabase, StorageError, StoreBusy
@@ -56,6 +57,9 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
         try:
             connection.set_busy_timeout(int(timeout_seconds * 1000))
             _protect(connection)
+            if synchronous == "FULL":
+                # macOS leaves what is synced in the disk's own cache unless this asks for more.
+                connection.pragma("fullfsync", True)
             verified_version(connection, str(path))  # a foreign file is refused before it is used
             _switch_to_wal(connection, timeout_seconds)
             _configure(connection, synchronous)
@@ -67,7 +71,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
 
 def _check_file(path: Path) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.make(path.parent)
         if path.is_dir():
             raise NotADatabase(
                 f"{str(path)!r} is a directory; name a file, for example {path}/memory.db"
