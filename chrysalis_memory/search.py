@@ -205,7 +205,7 @@ class _Evidence:
         for (
             number, memory_id, importance, confidence, uses, updated_at, source,
         ) in self._session.priors(numbers):  # fmt: skip
-            if not (0 <= importance <= 1 and 0 <= confidence <= 1 and uses >= 0):
+            if not (0 <= importance <= 1 and 0 <= confidence <= 1 and 0 <= uses < 2**63):
                 raise StorageError(
                     f"memory {memory_id!r} has columns that no memory has: the store is damaged; "
                     "mend it with: chrysalis check --repair"

@@ -64,11 +64,12 @@ async def feed(memory: AgentMemory) -> None:
 async def change(memory: AgentMemory) -> None:
     new = await memory.learn(TEXT, tags=["new"])
     known = await memory.get(new)
-    assert known is not None
-    assert known.content == TEXT
     await memory.update("m3", importance=0.9, metadata={"seen": True})
     await memory.forget("m4")
-    assert new in {one.id for one in await memory.recall(TEXT, k=5)}
+    is_found = new in {one.id for one in await memory.recall(TEXT, k=5)}
+    if known is None or known.content != TEXT or not is_found:
+        # Damage in an index can hide what is there; then a check must say that there is some.
+        assert (await memory.check()).problems
 
 
 USES: tuple[Callable[[AgentMemory], Awaitable[None]], ...] = (
