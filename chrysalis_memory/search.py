@@ -13,7 +13,7 @@ from chrysalis_memory.backends.base import (
     WeightedTerm,
 )
 from chrysalis_memory.embedding import Vector
-from chrysalis_memory.errors import EmbeddingSpaceMismatch
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, StorageError
 from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import Query
 
@@ -205,6 +205,11 @@ class _Evidence:
         for (
             number, memory_id, importance, confidence, uses, updated_at, source,
         ) in self._session.priors(numbers):  # fmt: skip
+            if not (0 <= importance <= 1 and 0 <= confidence <= 1 and 0 <= uses < 2**63):
+                raise StorageError(
+                    f"memory {memory_id!r} has columns that no memory has: the store is damaged; "
+                    "mend it with: chrysalis check --repair"
+                )
             candidate = Candidate(
                 number, memory_id, similarity(number), bm25(number, 0.0),
                 importance, confidence, uses, updated_at, source=source,

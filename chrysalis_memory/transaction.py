@@ -16,7 +16,13 @@ from chrysalis_memory.crdt.lww_register import value_of
 from chrysalis_memory.crdt.score_register import score
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
-from chrysalis_memory.errors import InvalidValue, MemoryForgotten, MemoryNotFound
+from chrysalis_memory.errors import (
+    InvalidDocument,
+    InvalidValue,
+    MemoryForgotten,
+    MemoryNotFound,
+    StorageError,
+)
 from chrysalis_memory.query import Scalar, scalar
 from chrysalis_memory.search import check_space
 from chrysalis_memory.state import REGISTERS, State
@@ -255,11 +261,27 @@ _DERIVED = tuple(
 
 
 def state_of(stored: StoredMemory) -> State:
-    """Return the state of what a backend stores; access counts are joined in."""
-    state = states.decode(stored.state)[1]
+    """Return the state of what a backend stores; access counts are joined in.
+
+    Raises:
+        StorageError: the stored bytes are no state of this memory; the store is damaged.
+    """
+    try:
+        memory_id, state = states.decode(stored.state)
+    except InvalidDocument as error:
+        raise _unreadable(stored, str(error)) from error
+    if memory_id != stored.id:
+        raise _unreadable(stored, f"they are those of {memory_id!r}")
     if stored.access:
         state = state._replace(access=counts.join(state.access, dict(stored.access)))
     return state
+
+
+def _unreadable(stored: StoredMemory, why: str) -> StorageError:
+    return StorageError(
+        f"the stored bytes of memory {stored.id!r} cannot be read ({why}): the store is damaged; "
+        "see what is: chrysalis check, and mend what can be: chrysalis check --repair"
+    )
 
 
 class _StoredDocument(MemoryDocument):

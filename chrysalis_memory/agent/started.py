@@ -96,6 +96,11 @@ class Started:
         return self._loop
 
     @property
+    def path(self) -> str | Path | DatabaseURL:
+        """The file or the database that is meant, started or not."""
+        return self._path
+
+    @property
     def storage(self) -> MemoryStorage:
         """The store beneath, for synchronous work."""
         return self._open.storage

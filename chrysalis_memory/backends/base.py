@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory.backends.feed import ChangeFeed
-from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow, SavedRow, StoredMemory
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
+from chrysalis_memory.backends.wholeness import Whole
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query
 
@@ -104,7 +105,7 @@ class Pending(NamedTuple):
     content: str
 
 
-class Session(ChangeFeed, Protocol):
+class Session(ChangeFeed, Whole, Protocol):
     """Work on one connection, inside one snapshot or one transaction."""
 
     def meta(self, key: str) -> str | None:
@@ -345,14 +346,6 @@ class Session(ChangeFeed, Protocol):
 
     def size_bytes(self) -> int:
         """Return the size of the store on disk."""
-        ...
-
-    def indexed(self, *, after: int, limit: int) -> list[IndexedMemory]:
-        """Return memories numbered above ``after``, forgotten ones too, with what is derived."""
-        ...
-
-    def damage(self) -> list[str]:
-        """Return what is wrong beyond single memories, each in a sentence; as far as it shows."""
         ...
 
 

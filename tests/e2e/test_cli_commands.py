@@ -576,3 +576,15 @@ def test_what_is_imported_has_a_source(chrysalis: Run, tmp_path: Path) -> None:
     assert chrysalis("import", "b.txt", "--source", "mail:ann").returncode == 0
     listed = lines(chrysalis("sources", "--json"))
     assert [one["source"] for one in listed] == ["import:text", "mail:ann"]
+
+
+def test_check_with_repair_mends_a_damaged_copy_without_an_embedder(filled: Run, tmp_path: Path):
+    database = apsw.Connection(str(tmp_path / "memory.db"))
+    database.execute("DELETE FROM tag; UPDATE memory SET importance = 7")
+    database.close()
+    (tmp_path / "copy.db").write_bytes((tmp_path / "memory.db").read_bytes())
+    assert filled("check", "--db", "copy.db").returncode == 1
+
+    (done,) = lines(filled("check", "--repair", "--json", "--db", "copy.db"))
+    assert (done["problems"], done["mended"] > 0, done["set_apart"]) == ([], True, [])
+    assert filled("check", "--db", "copy.db").returncode == 0

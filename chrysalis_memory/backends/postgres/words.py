@@ -74,10 +74,10 @@ class WordIndex(VectorSpaces):
         for number, memory_id, text, _ in texts:
             bucket = bucket_of(memory_id)
             if number in old:
-                _count(added, bucket, old[number].split(), -1)
+                count_words(added, bucket, old[number].split(), -1)
             if text is not None:
                 tokens = self.tokenizers.tokenizer.of_memory(text)
-                lexemes = _count(added, bucket, tokens, 1)
+                lexemes = count_words(added, bucket, tokens, 1)
                 is_long = sum(map(len, map(str.encode, lexemes))) > _LEXEMES_BYTES_MAX
                 held = "" if is_long else " ".join(lexemes)
                 rows.append((bucket, number, len(tokens), joined(tokens), held, is_long))
@@ -268,7 +268,7 @@ def locking(parts: Sequence[int]) -> Statement:
     )
 
 
-def _count(added: PartWords, bucket: int, tokens: Sequence[str], sign: int) -> list[str]:
+def count_words(added: PartWords, bucket: int, tokens: Sequence[str], sign: int) -> list[str]:
     """Count a memory in or out, and return its lexemes."""
     part = bucket // BUCKETS_PER_PART
     added.memories[part] += sign

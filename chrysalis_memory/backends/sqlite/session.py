@@ -4,6 +4,8 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import apsw
+
 from chrysalis_memory import codec
 from chrysalis_memory.backends.base import MadeVector, Priors, Term, WeightedTerm
 from chrysalis_memory.backends.rows import (
@@ -106,7 +108,12 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
 
     def copy_into(self, path: Path) -> None:
         """Write all that this snapshot holds to a new file, and have it on the disk."""
-        self.connection.execute("VACUUM INTO ?", (str(path),))
+        # SQLite attaches the new file for that, which nothing else may do.
+        self.connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)
+        try:
+            self.connection.execute("VACUUM INTO ?", (str(path),))
+        finally:
+            self.connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         with path.open("rb") as file:
             os.fsync(file.fileno())  # SQLite leaves that to the caller
 

@@ -6,13 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
-import apsw
-
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
-from chrysalis_memory.backends.sqlite.connection import translated, translated_errors
+from chrysalis_memory.backends.sqlite.connection import translated_errors
 from chrysalis_memory.backends.sqlite.database import Database
-from chrysalis_memory.backends.sqlite.session import SQLiteSession
+from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -36,10 +34,18 @@ class GroupWriter(JobThread):
         connection: The connection; only the writer uses it from now on.
         session: The session on that connection.
         path: Named in errors.
+        explained: Returns what is to be raised for an error.
     """
 
-    def __init__(self, connection: Database, session: SQLiteSession, path: str) -> None:
+    def __init__(
+        self,
+        connection: Database,
+        session: MendingSession,
+        path: str,
+        explained: Callable[[BaseException], BaseException],
+    ) -> None:
         super().__init__(path)
+        self._explained = explained
         self._connection = connection
         self._session = session
         self._path = path
@@ -88,8 +94,11 @@ class GroupWriter(JobThread):
             self._session.write_collected()
             self._connection.execute("COMMIT")
             self._session.end_writing()
-        except apsw.Error as error:
-            raise translated(error, self._path) from error
+        except Exception as error:
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
         finally:
             self._inside = None
             if self._connection.in_transaction:  # it failed, or Ctrl-C came between two steps
@@ -147,7 +156,7 @@ class GroupWriter(JobThread):
             if not is_first:
                 self._connection.execute("RELEASE job")
         except BaseException as error:  # noqa: BLE001 - handed to the caller through the future
-            failure = translated(error, self._path)
+            failure = self._explained(error)
             if self._connection.in_transaction:
                 if marks is None:
                     self._connection.execute("ROLLBACK")
@@ -162,14 +171,14 @@ class GroupWriter(JobThread):
 
     def _commit(self, done: list[tuple[Job, Any]]) -> None:
         try:
-            with translated_errors(self._path):
-                self._session.write_collected()
-                self._connection.execute("COMMIT")
+            self._session.write_collected()
+            self._connection.execute("COMMIT")
             self._session.end_writing()
-        except StorageError as error:
+        except BaseException as error:  # noqa: BLE001 - handed to the callers through the futures
+            failure = self._explained(error)
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
-            _fail([job for job, _ in done], error)
+            _fail([job for job, _ in done], failure)
             return
         for job, result in done:
             job.future.set_result(result)
