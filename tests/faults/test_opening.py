@@ -19,8 +19,8 @@ PLANTED = {
         "added objects",
         "opened|UNTYPED",
     ),
-    "a file that is not read through": (
-        f"{USES}engine.backend.is_elsewhere = lambda *_: False; using.main()",
+    "values that are not told as damage": (
+        f"{USES}engine.backend.is_of_values = lambda _: False; using.main()",
         "hostile rows",
         "UNTYPED",
     ),
