@@ -127,7 +127,7 @@ def unpack(data: bytes) -> Any:
     """
     try:
         return _unpackb(data, use_list=False)
-    except (ValueError, msgpack.exceptions.UnpackException) as error:
+    except (TypeError, ValueError, msgpack.exceptions.UnpackException) as error:
         raise InvalidDocument(f"not a MessagePack value: {error}") from error
 
 

@@ -5,7 +5,8 @@
     ChrysalisError                     root; defined in embedders.errors, the lowest package
     ├── EmbedderError                  everything an embedder can raise (see embedders.errors)
     ├── InvalidValue                   an argument is not acceptable; nothing was changed
-    │   └── InvalidDocument            bytes or JSON that are no document of a known format
+    │   ├── InvalidDocument            bytes or JSON that are no document of a known format
+    │   └── OutOfView                  a view of a memory does not reach that far
     ├── DocumentMismatch               two documents with different ids cannot be merged
     ├── MemoryNotFound                 no memory has this id
     ├── MemoryForgotten                the id was forgotten; only learning it on purpose revives it
@@ -44,6 +45,7 @@ __all__ = [
     "MemoryNotFound",
     "NewerSchema",
     "NotADatabase",
+    "OutOfView",
     "PeerRefused",
     "PeerUnavailable",
     "ReplicationError",
@@ -60,6 +62,10 @@ class InvalidValue(ChrysalisError, ValueError):
 
 class InvalidDocument(InvalidValue):
     """Bytes or JSON that are not a document of a format this version knows."""
+
+
+class OutOfView(InvalidValue):
+    """What was asked for goes beyond the view of a memory that it was asked of."""
 
 
 class DocumentMismatch(ChrysalisError):

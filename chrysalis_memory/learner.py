@@ -124,7 +124,7 @@ class Learner:
 
         def work(transaction: Transaction) -> MemoryDocument:
             memory = transaction.require(memory_id)
-            change.apply(memory)
+            learning.apply(transaction, change, memory)
             return transaction.put(memory, made[0] if made else None)
 
         memory = await self._write(work)

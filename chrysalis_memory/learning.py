@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import count
-from typing import Annotated, Any, NamedTuple, Self
+from typing import Annotated, Any, NamedTuple, Self, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -191,6 +191,7 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
             source replaces.
     """
     memory_id = _free_id(transaction, new)
+    new = _linked(transaction, new)
     known = transaction.load(memory_id)
     is_new = known is None or known.is_forgotten
     if known is None or is_new:
@@ -222,17 +223,37 @@ def learn_many(
 
 def _free_id(transaction: Transaction, new: NewMemory) -> str:
     if new.id is not None:
-        return new.id
+        return transaction.free_id(new.id)
     if new.unique:
         return transaction.new_id()
     # An id whose memory was edited since holds another text; the next one is as derived as the
     # first, so learning the text a third time still joins.
     for attempt in count():
         memory_id = new.derived_id(attempt)
+        if not transaction.may_take(memory_id):
+            continue
         known = transaction.load(memory_id)
         if known is None or known.is_forgotten or known.content == new.content:
             return memory_id
     raise AssertionError("unreachable: count() does not end")
+
+
+Linking = TypeVar("Linking", NewMemory, MemoryChange)
+
+
+def _linked(transaction: Transaction, given: Linking) -> Linking:
+    """Return what is given with its links and evidence as the ids that they mean."""
+    named = {
+        name: tuple(map(transaction.named, getattr(given, name)))
+        for name in ("related", "parents", "evidence")
+        if getattr(given, name)
+    }
+    return given.model_copy(update=named) if named else given
+
+
+def apply(transaction: Transaction, change: MemoryChange, memory: MemoryDocument) -> None:
+    """Write changes to a document of a transaction."""
+    _linked(transaction, change).apply(memory)
 
 
 def _write_first(memory: MemoryDocument, new: NewMemory) -> None:

@@ -30,10 +30,13 @@ def open_backend(
     *,
     timeout_seconds: float,
     synchronous: Synchronous,
-    index_ram_bytes: int | None,
-    vector_storage: VectorStorage,
+    index_ram_bytes: int | None = None,
+    vector_storage: VectorStorage = "float32",
+    examines: bool = True,
 ) -> Opened:
     """Open the engine that ``path`` names; see :class:`~chrysalis_memory.MemoryStorage`.
+
+    ``examines=False`` opens a file that is damaged, so that it can be checked and mended.
 
     Raises:
         InvalidValue: a path or an option that is not acceptable.
@@ -62,6 +65,7 @@ def open_backend(
         synchronous=synchronous,
         index_ram_bytes=index_ram_bytes,
         vector_storage=vector_storage,
+        examines=examines,
     )
     return Opened(backend, file, temporary)
 

@@ -59,6 +59,11 @@ def mark(source: str) -> str:
     return MARK + source
 
 
+def names_source(evidence: str) -> bool:
+    """Tell whether evidence says that a source taught a memory."""
+    return evidence.startswith(MARK)
+
+
 def is_marked(memory: MemoryDocument) -> bool:
     """Tell whether a source was named when a memory was taught."""
     return any(one.startswith(MARK) for one in memory.state.evidence)

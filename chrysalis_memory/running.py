@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -56,7 +57,7 @@ class Running:
     syncing: Syncing
 
     def __init__(self, config: AgentMemoryConfig, agent_id: str, *, must_exist: bool) -> None:
-        self._config = config
+        self.config = config
         self._agent_id = agent_id
         self._must_exist = must_exist
         self._readers = Readers(_READERS)
@@ -78,7 +79,7 @@ class Running:
             EmbeddingSpaceMismatch: another embedder made the file's vectors.
             StorageError: the file cannot be opened.
         """
-        config = self._config
+        config = self.config
         self._storage = self.storage = await open_in_thread(
             self.in_thread,
             lambda: self._open_storage(path),
@@ -136,10 +137,10 @@ class Running:
         return MemoryStorage(
             place,
             self._agent_id,
-            timeout_seconds=self._config.timeout_seconds,
-            synchronous=self._config.synchronous,
-            index_ram_bytes=self._config.index_ram_bytes,
-            vector_storage=self._config.vector_storage,
+            timeout_seconds=self.config.timeout_seconds,
+            synchronous=self.config.synchronous,
+            index_ram_bytes=self.config.index_ram_bytes,
+            vector_storage=self.config.vector_storage,
         )
 
     async def close(self) -> None:
@@ -165,8 +166,12 @@ class Running:
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run ``work`` as one transaction on the store's writing thread."""
+        return await self.written(lambda: self.storage.submit(work))
+
+    async def written(self, submit: Callable[[], "Future[T]"]) -> T:
+        """Submit a write under the name of who writes, and wait for it."""
         self._name_writer()
-        return await self._deliveries.wrap(self.storage.submit(work))
+        return await self._deliveries.wrap(submit())
 
     def _name_writer(self) -> None:
         """Write as the agent on this replica, whose id a sync may renew."""
@@ -218,5 +223,5 @@ class Running:
 
     async def _flush(self) -> None:
         while True:
-            await asyncio.sleep(self._config.access_flush_seconds)
+            await asyncio.sleep(self.config.access_flush_seconds)
             await self._try_flush()

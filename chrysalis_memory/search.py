@@ -13,7 +13,7 @@ from chrysalis_memory.backends.base import (
     WeightedTerm,
 )
 from chrysalis_memory.embedding import Vector
-from chrysalis_memory.errors import EmbeddingSpaceMismatch
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, StorageError
 from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import Query
 
@@ -142,9 +142,9 @@ def _queries(request: SearchRequest) -> list[Query]:
 def _told(searches: Sequence[Nearest]) -> str | None:
     if not searches:
         return None
-    is_exact = all(one.exact for one in searches)
-    compared = sum(one.compared for one in searches)
-    return f"{'exact' if is_exact else 'approximate'}, {compared:,} compared"
+    how = "exact" if all(one.exact for one in searches) else "approximate"
+    told = [one.compared for one in searches if one.compared is not None]
+    return f"{how}, {sum(told):,} compared" if told else how
 
 
 def _others(neighbours: Mapping[int, Neighbours], known: Iterable[int]) -> list[int]:
@@ -205,6 +205,11 @@ class _Evidence:
         for (
             number, memory_id, importance, confidence, uses, updated_at, source,
         ) in self._session.priors(numbers):  # fmt: skip
+            if not (0 <= importance <= 1 and 0 <= confidence <= 1 and 0 <= uses < 2**63):
+                raise StorageError(
+                    f"memory {memory_id!r} has columns that no memory has: the store is damaged; "
+                    "mend it with: chrysalis check --repair"
+                )
             candidate = Candidate(
                 number, memory_id, similarity(number), bm25(number, 0.0),
                 importance, confidence, uses, updated_at, source=source,

@@ -13,6 +13,7 @@ from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt import counts, gset, kernel, lww_register, orset
 from chrysalis_memory.crdt.lww_register import Register
 from chrysalis_memory.errors import InvalidDocument
+from chrysalis_memory.shape import check_shape
 
 FORMAT = 1
 """First item of the canonical bytes; raised when their layout changes."""
@@ -167,16 +168,18 @@ _FIRST_MAP = 2 + State._fields.index("metadata")
 
 
 def decode(data: bytes) -> tuple[str, State]:
-    """Read bytes that :func:`encode` wrote and that nobody else could have changed.
+    """Read bytes that :func:`encode` wrote and a store has kept.
 
+    Their shape is checked, so that nothing damaged or made up becomes a state that fails later.
     Bytes from elsewhere go through :func:`chrysalis_memory.wire.from_bytes`, which checks values.
 
     Raises:
         InvalidDocument: another format or another layout.
     """
     parts = codec.unpack(data)
-    if len(parts) != _LENGTH or parts[0] != FORMAT:
-        check_layout(parts)
+    check_layout(parts)
+    check_shape(parts)
+    if len(parts) != _LENGTH:
         return parts[1], tombstone(parts[2])
     metadata, tags, importance, confidence, related, parents, evidence, clock, access, extra = (
         parts[_FIRST_MAP:]

@@ -18,7 +18,7 @@ from chrysalis_memory.replication import replicator
 from chrysalis_memory.replication.peers import open_transport, peer_name, takes_token
 from chrysalis_memory.replication.protocol import Report
 from chrysalis_memory.replication.replica import Replica
-from chrysalis_memory.storage import MemoryStorage
+from chrysalis_memory.storage import MemoryStorage, Session
 
 SyncReport = Report
 
@@ -213,12 +213,13 @@ class Syncing:
 
     def _kept(self) -> dict[str, PeerStatus]:
         """Return what this process and others have written of syncs of this store."""
-        kept = self._storage.read(lambda session: session.peers())
-        return {
-            name.removeprefix(_STATUS): PeerStatus.model_validate_json(value)
-            for name, value in kept
-            if name.startswith(_STATUS)
-        }
+        return self._storage.read(
+            lambda session: {
+                name.removeprefix(_STATUS): PeerStatus.model_validate_json(value)
+                for name, value in session.peers()
+                if name.startswith(_STATUS)
+            }
+        )
 
     async def _keep_status(
         self, peer: str, report: SyncReport, error: ChrysalisError | None
@@ -256,18 +257,21 @@ class Syncing:
 
 def kept_apart(storage: MemoryStorage) -> list[KeptApart]:
     """Return what a store keeps apart, by stamp."""
-    kept = storage.read(lambda session: session.quarantined(limit=session.quarantined_count() or 1))
     drift = storage.clock.horizon() - storage.clock.wall_us()
-    return [
-        KeptApart(
-            id=one.id,
-            stamp=wire.moment(one.stamp),
-            source=one.source,
-            reason="its newest stamp lies in the future; it is merged from "
-            f"{wire.moment(one.stamp - drift):%Y-%m-%d %H:%M:%S} UTC on",
-        )
-        for one in kept
-    ]
+
+    def work(session: Session) -> list[KeptApart]:
+        return [
+            KeptApart(
+                id=one.id,
+                stamp=wire.moment(one.stamp),
+                source=one.source,
+                reason="its newest stamp lies in the future; it is merged from "
+                f"{wire.moment(one.stamp - drift):%Y-%m-%d %H:%M:%S} UTC on",
+            )
+            for one in session.quarantined(limit=session.quarantined_count() or 1)
+        ]
+
+    return storage.read(work)
 
 
 def _status(

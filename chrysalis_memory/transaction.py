@@ -16,7 +16,13 @@ from chrysalis_memory.crdt.lww_register import value_of
 from chrysalis_memory.crdt.score_register import score
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
-from chrysalis_memory.errors import InvalidValue, MemoryForgotten, MemoryNotFound
+from chrysalis_memory.errors import (
+    InvalidDocument,
+    InvalidValue,
+    MemoryForgotten,
+    MemoryNotFound,
+    StorageError,
+)
 from chrysalis_memory.query import Scalar, scalar
 from chrysalis_memory.search import check_space
 from chrysalis_memory.state import REGISTERS, State
@@ -46,10 +52,13 @@ class Transaction:
 
     def _known(self, memory_id: str) -> _Known | None:
         if self._last is None or self._last[0] != memory_id:
-            stored = self.session.load(memory_id)
+            stored = self._load(memory_id)
             known = None if stored is None else _Known(stored.number, state_of(stored))
             self._last = (memory_id, known)
         return self._last[1]
+
+    def _load(self, memory_id: str) -> StoredMemory | None:
+        return self.session.load(memory_id)
 
     def _handle(self, memory_id: str, state: State) -> MemoryDocument:
         return MemoryDocument.of(memory_id, state, writer=self._writer, clock=self._clock)
@@ -79,6 +88,18 @@ class Transaction:
     def new_id(self) -> str:
         """Return a random id."""
         return uuid.uuid4().hex
+
+    def named(self, name: str) -> str:
+        """Return the id that a name means: itself, but in a view of a store."""
+        return name
+
+    def free_id(self, name: str) -> str:
+        """Return the id under which something is learned that is to have this one."""
+        return name
+
+    def may_take(self, memory_id: str) -> bool:
+        """Tell whether something new may have an id."""
+        return True
 
     def prefetch(self, memory_ids: Iterable[str]) -> None:
         """Get ready to load and save memories, in one go; see :meth:`Session.prefetch`."""
@@ -240,11 +261,27 @@ _DERIVED = tuple(
 
 
 def state_of(stored: StoredMemory) -> State:
-    """Return the state of what a backend stores; access counts are joined in."""
-    state = states.decode(stored.state)[1]
+    """Return the state of what a backend stores; access counts are joined in.
+
+    Raises:
+        StorageError: the stored bytes are no state of this memory; the store is damaged.
+    """
+    try:
+        memory_id, state = states.decode(stored.state)
+    except InvalidDocument as error:
+        raise _unreadable(stored, str(error)) from error
+    if memory_id != stored.id:
+        raise _unreadable(stored, f"they are those of {memory_id!r}")
     if stored.access:
         state = state._replace(access=counts.join(state.access, dict(stored.access)))
     return state
+
+
+def _unreadable(stored: StoredMemory, why: str) -> StorageError:
+    return StorageError(
+        f"the stored bytes of memory {stored.id!r} cannot be read ({why}): the store is damaged; "
+        "see what is: chrysalis check, and mend what can be: chrysalis check --repair"
+    )
 
 
 class _StoredDocument(MemoryDocument):

@@ -35,12 +35,22 @@ def export(storage: MemoryStorage, path: Path) -> int:
 
 
 def import_(
-    storage: MemoryStorage, path: Path, progress: Callable[[int, int], None] | None = None
+    storage: MemoryStorage,
+    path: Path,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    check: Callable[[MemoryDocument], object] = lambda _: None,
 ) -> int:
     """Merge the documents of a file; return how many memories that changed.
 
     Every line is checked before the first is merged, so a bad file changes nothing. Importing the
     same file again changes nothing either.
+
+    Args:
+        storage: Where to.
+        path: The file.
+        progress: Called after each batch with how many lines are done and how many there are.
+        check: Raises for a document that may not be merged.
 
     Raises:
         InvalidDocument: a line that is no document; the message names the line.
@@ -48,7 +58,10 @@ def import_(
     """
     if not path.is_file():
         raise InvalidValue(f"{str(path)!r} is no file to import")
-    total = sum(1 for _ in _documents(path))
+    total = 0
+    for document in _documents(path):
+        check(document)
+        total += 1
     changed = 0
     done = 0
     batch: list[MemoryDocument] = []

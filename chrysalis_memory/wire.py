@@ -16,6 +16,7 @@ from chrysalis_memory.crdt import counts, gset, kernel, lww_register, orset
 from chrysalis_memory.crdt.clock import STAMP_MAX, check_stamp
 from chrysalis_memory.crdt.lww_register import Register
 from chrysalis_memory.errors import InvalidDocument, InvalidValue
+from chrysalis_memory.shape import LIFE_MAX
 from chrysalis_memory.state import (
     FORMAT,
     REGISTERS,
@@ -33,7 +34,6 @@ CONTENT_BYTES_MAX = 1 << 20
 NAME_CHARACTERS_MAX = 512
 METADATA_BYTES_MAX = 64 << 10
 ELEMENTS_MAX = 10_000
-LIFE_MAX = 2**31
 STATE_BYTES_MAX = 4 << 20
 """Of one memory with all its fields, when it is written; a merge may join more, up to a frame."""
 

@@ -1,9 +1,14 @@
 """The front door: an agent's memory."""
 
+from typing import TYPE_CHECKING
+
 from chrysalis_memory.agent.changing import Changing
 from chrysalis_memory.agent.copying import Copying
 from chrysalis_memory.agent.finding import Finding
 from chrysalis_memory.agent.indexing import Indexing
+
+if TYPE_CHECKING:
+    from chrysalis_memory.agent.view import MemoryView
 
 __all__ = ["AgentMemory"]
 
@@ -36,3 +41,25 @@ class AgentMemory(Changing, Finding, Copying, Indexing):
         >>> asyncio.run(main())
         ['The user prefers Python']
     """
+
+    @property
+    def is_read_only(self) -> bool:
+        """Whether every write is refused; true of some views alone."""
+        return False
+
+    def within(self, namespace: str, *, read_only: bool = False) -> "MemoryView":
+        """Return a view of this memory: a namespace and all below it, and nothing else.
+
+        It shares the store; every read and write of it is confined. See :mod:`.view`.
+
+        Args:
+            namespace: The root of the view, such as ``"user/alice"``; ``""`` for everything.
+            read_only: Whether the view refuses all writes, and counts no uses.
+
+        Raises:
+            InvalidValue: no namespace.
+            OutOfView: this is a view itself, and the namespace lies outside.
+        """
+        from chrysalis_memory.agent.view import MemoryView
+
+        return MemoryView(self, namespace, read_only=read_only)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from chrysalis_memory import telemetry, transfer
 from chrysalis_memory.agent.started import Started
+from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.storage import MemoryStorage
 from chrysalis_memory.syncing import (
@@ -32,10 +33,15 @@ class Copying(Started):
             InvalidDocument: a line that is no memory; nothing was imported.
             InvalidValue: no such file.
         """
-        running, read = self._open, transfer.import_
-        changed = await running.in_thread(lambda: read(running.storage, Path(path), progress))
+        running, read, check = self._open, transfer.import_, self._check_import
+        changed = await running.in_thread(
+            lambda: read(running.storage, Path(path), progress, check=check)
+        )
         running.queue.wake()
         return changed
+
+    def _check_import(self, document: MemoryDocument) -> None:
+        """Raise for a document that may not be imported here; a view of the memory does."""
 
     async def merge(self, other: Started | MemoryStorage) -> int:
         """Merge every memory of another open store into this one; return how many changed."""

@@ -1,6 +1,7 @@
 """Embedding and indexing what is stored."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,12 @@ from chrysalis_memory.agent.started import Started
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.hygiene import Duplicates
 from chrysalis_memory.integrity import IntegrityReport
+from chrysalis_memory.repair import RepairReport, repair
 from chrysalis_memory.running import choose
+from chrysalis_memory.storage import Session
 from embedders.base import Embedder, InputType
+
+T = TypeVar("T")
 
 
 class Indexing(Started):
@@ -77,6 +82,28 @@ class Indexing(Started):
         """
         storage = self._open.storage
         return await self._open.in_thread(lambda: integrity.check(storage.read, progress))
+
+    async def repair(self, *, progress: Progress | None = None) -> RepairReport:
+        """Make everything anew that is derived from the memories' states; see :mod:`.repair`.
+
+        A state that cannot be read is kept apart, and never deleted. What lost its vector waits for
+        another.
+
+        Args:
+            progress: Told how far the check afterwards is.
+
+        Raises:
+            StorageError: the store is so damaged that it cannot be read.
+        """
+        running = self._open
+        storage = running.storage
+
+        def run(work: Callable[[Session], T]) -> T:
+            return storage.run(lambda transaction: work(transaction.session))
+
+        done = await running.in_thread(lambda: repair(storage.read, run, progress))
+        running.arrived()
+        return done
 
     async def duplicates(
         self, threshold: float = 0.95, *, progress: Progress | None = None

@@ -43,6 +43,7 @@ class Started:
         chosen = embedding_fn if embedding_fn is not None else embedder
         self._chosen = choose(self.config.embedder if chosen is None else chosen)
         self._running: Running | None = None
+        self._starting = asyncio.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # Starting and stopping
@@ -58,15 +59,16 @@ class Started:
             NotADatabase: the path is no memory file, or there is none where one must be.
             NewerSchema: a newer version wrote it.
         """
-        if self._running is not None:
-            return
-        running = Running(self.config, self.agent_id, must_exist=self._must_exist)
-        try:
-            await running.open(self._path, self._chosen, progress)
-        except BaseException:
-            await finish(running.close())
-            raise
-        self._running, self._loop = running, asyncio.get_running_loop()
+        async with self._starting:
+            if self._running is not None:
+                return
+            running = Running(self.config, self.agent_id, must_exist=self._must_exist)
+            try:
+                await running.open(self._path, self._chosen, progress)
+            except BaseException:
+                await finish(running.close())
+                raise
+            self._running, self._loop = running, asyncio.get_running_loop()
 
     async def stop(self) -> None:
         """Write what is outstanding and close the file; stopping twice is allowed."""
@@ -93,6 +95,11 @@ class Started:
     def loop(self) -> asyncio.AbstractEventLoop | None:
         """The event loop it was started on, which all calls must come from; ``None`` if stopped."""
         return self._loop
+
+    @property
+    def path(self) -> str | Path | DatabaseURL:
+        """The file or the database that is meant, started or not."""
+        return self._path
 
     @property
     def storage(self) -> MemoryStorage:

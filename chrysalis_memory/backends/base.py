@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, TypeVar
 
 from chrysalis_memory.backends.feed import ChangeFeed
-from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow, SavedRow, StoredMemory
+from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
+from chrysalis_memory.backends.wholeness import Whole
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.query import Order, Query
 
@@ -80,8 +81,8 @@ class Nearest(NamedTuple):
     """Each as ``(number, cosine)``, nearest first."""
     exact: bool
     """Whether these are the nearest for certain."""
-    compared: int
-    """How many vectors were compared in full."""
+    compared: int | None
+    """How many vectors were compared in full; ``None`` where that is not told."""
 
 
 class Priors(NamedTuple):
@@ -104,7 +105,7 @@ class Pending(NamedTuple):
     content: str
 
 
-class Session(ChangeFeed, Protocol):
+class Session(ChangeFeed, Whole, Protocol):
     """Work on one connection, inside one snapshot or one transaction."""
 
     def meta(self, key: str) -> str | None:
@@ -222,13 +223,7 @@ class Session(ChangeFeed, Protocol):
         ...
 
     def nearest(
-        self,
-        space: Space,
-        vector: Vector,
-        k: int,
-        query: Query,
-        *,
-        accuracy: Accuracy = "balanced",
+        self, space: Space, vector: Vector, k: int, query: Query, *, accuracy: Accuracy = "balanced"
     ) -> Nearest:
         """Return the ``k`` nearest matching memories and all that tie with the last.
 
@@ -275,11 +270,25 @@ class Session(ChangeFeed, Protocol):
         """
         ...
 
-    def bm25(self, terms: Sequence[WeightedTerm], numbers: Sequence[int]) -> dict[int, float]:
+    def holding(self, term: Term, query: Query) -> list[int]:
+        """Return the numbers of the matching memories that hold a term, in any order."""
+        ...
+
+    def word_totals(self, query: Query) -> tuple[int, int]:
+        """Return how many memories match, and how many tokens they have together."""
+        ...
+
+    def bm25(
+        self,
+        terms: Sequence[WeightedTerm],
+        numbers: Sequence[int],
+        *,
+        mean_length: float | None = None,
+    ) -> dict[int, float]:
         """Return the BM25 of each numbered memory that holds any of the terms.
 
         ``sum(idf · f · (k1 + 1) / (f + k1 · (1 - b + b · length / mean length)))`` over the terms,
-        each occurring ``f`` times, with k1 = 0.9 and b = 0.4.
+        each occurring ``f`` times, k1 = 0.9, b = 0.4; the mean is that of all unless given.
         """
         ...
 
@@ -299,7 +308,6 @@ class Session(ChangeFeed, Protocol):
         """Return who stands beside memories that have a place in an episode.
 
         They are the numbered ones and those that stand beside them.
-
         An episode is that of one namespace, ordered by position, then id. Archived and expired
         memories are passed over unless ``query`` includes them. Question marks are the Latin, the
         full-width and the Arabic one.
@@ -338,14 +346,6 @@ class Session(ChangeFeed, Protocol):
 
     def size_bytes(self) -> int:
         """Return the size of the store on disk."""
-        ...
-
-    def indexed(self, *, after: int, limit: int) -> list[IndexedMemory]:
-        """Return memories numbered above ``after``, forgotten ones too, with what is derived."""
-        ...
-
-    def damage(self) -> list[str]:
-        """Return what is wrong beyond single memories, each in a sentence; as far as it shows."""
         ...
 
 

@@ -64,6 +64,19 @@ class IndexedMemory(NamedTuple):
     """By the number of the space: the digest of the text whose vector is kept."""
     pending: frozenset[int]
     """The numbers of the spaces in which it waits for a vector."""
+    broken: frozenset[int] = frozenset()
+    """The numbers of the spaces whose vector of it is no unit vector."""
+
+
+class Upkeep(NamedTuple):
+    """What is no fault of a store, and worth knowing of it."""
+
+    waiting: int
+    """How many vectors are still to be made."""
+    log_bytes: int | None
+    """The size of a file's write-ahead log; ``None`` for a database."""
+    quarantined: int
+    """How many states wait until their stamps are valid."""
 
 
 NO_ACCESS: Mapping[str, int] = {}

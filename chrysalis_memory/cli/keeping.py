@@ -23,11 +23,11 @@ from chrysalis_memory.cli.program import (
     memory_options,
     options_of,
 )
-from chrysalis_memory.cli.session import finish, with_memory
+from chrysalis_memory.cli.session import finish, memory_of, refusals_told, with_memory
 
 if TYPE_CHECKING:
     from chrysalis_memory import AgentMemory
-    from chrysalis_memory.integrity import IntegrityReport
+    from chrysalis_memory.repair import RepairReport
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -78,29 +78,60 @@ def stats(options: Options) -> None:
 
 @cli.command()
 @memory_options
+@click.option("--repair", "mends", is_flag=True, help="Make anew what is wrong, and check again.")
 @click.pass_obj
-def check(options: Options) -> None:
-    """Check that the memory is whole; changes nothing.
+def check(options: Options, mends: bool) -> None:
+    """Check that the memory is whole; changes nothing without --repair.
 
     Every memory is read: whether its state is what was written, whether what it is found by is made
     of it, and whether the sums that replicas compare are right. A file is checked by SQLite too.
+    --repair makes anew all that is derived from the states; a state that cannot be read is kept
+    apart and never deleted. No embedder is used: what lost its vector waits for another.
     Ends with 1 if something is wrong.
     """
+    from chrysalis_memory.repair import check_store
 
-    async def work(memory: AgentMemory) -> IntegrityReport:
-        with bar("checking") as progress:
-            return await memory.check(progress=progress)
-
-    report = with_memory(options, work)
+    memory = memory_of(options)
+    with refusals_told(), bar("checking") as progress:
+        done = check_store(memory.path, mends=mends, progress=progress)
+    report = done.left
     if options.as_json:
-        print_json({"checked": report.checked, "problems": [p._asdict() for p in report.problems]})
+        print_json(
+            {
+                "checked": report.checked,
+                "problems": [problem._asdict() for problem in report.problems],
+                "mended": done.mended,
+                "set_apart": done.set_apart,
+                "unreadable": report.unreadable,
+                **report.upkeep._asdict(),
+            }
+        )
     else:
-        for problem in report.problems:
-            whose = "" if problem.memory is None else f"memory {problem.memory!r}: "
-            click.echo(f"{whose}{one_line(problem.what)}")
-        click.echo(f"checked {counted(report.checked)}, {len(report.problems):,} wrong")
+        _print_check(done)
     if report.problems:
         raise click.ClickException("the memory is not whole; docs/cli.md says what helps")
+
+
+def _print_check(done: RepairReport) -> None:
+    report, upkeep = done.left, done.left.upkeep
+    for memory_id in done.set_apart:
+        click.echo(f"memory {memory_id!r}: its state cannot be read and was kept apart; a sync "
+                   "with a replica that has it brings it back")  # fmt: skip
+    for problem in report.problems:
+        whose = "" if problem.memory is None else f"memory {problem.memory!r}: "
+        click.echo(f"{whose}{one_line(problem.what)}")
+    if done.mended:
+        click.echo(f"mended {counted(done.mended)}")
+    click.echo(f"checked {counted(report.checked)}, {len(report.problems):,} wrong")
+    told = [f"{upkeep.waiting:,} vectors still to be made"] if upkeep.waiting else []
+    if upkeep.log_bytes:
+        told.append(f"a log of {upkeep.log_bytes:,} bytes")
+    if upkeep.quarantined:
+        told.append(f"{upkeep.quarantined:,} in quarantine")
+    if report.unreadable:
+        told.append(f"{report.unreadable:,} that could not be read kept apart")
+    if told:
+        click.echo("no fault: " + ", ".join(told))
 
 
 @cli.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -14,8 +15,10 @@ from chrysalis_memory.cli.program import Options, cli, options_of
 from chrysalis_memory.cli.session import (
     embed_waiting,
     finish,
+    read_tokens,
     refusals_told,
     token_of,
+    tokens_option,
     until_stopped,
     waiting,
     with_memory,
@@ -156,6 +159,7 @@ def _story(status: PeerStatus) -> str:
 @click.option("--port", default=8420, show_default=True, type=click.IntRange(0, 65_535),
               help="The port; 0 takes a free one.")  # fmt: skip
 @_token_of_server
+@tokens_option
 @click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(min=0),
               help="How many requests a second one client may send; 0: any number.")  # fmt: skip
 @click.option("--keys", metavar="FILE", envvar="CHRYSALIS_KEYS",
@@ -170,6 +174,7 @@ def serve(
     host: str,
     port: int,
     token: str | None,
+    tokens: Path | None,
     rate: float,
     keys: str | None,
     sync_only: bool,
@@ -189,16 +194,9 @@ def serve(
         def ready(url: str) -> None:
             click.echo(f"serving {named(file)} on {url}")
 
+        settings: dict[str, Any] = {"host": host, "port": port, "token": token, "tokens": held}
         await until_stopped(
-            serve(
-                memory,
-                host=host,
-                port=port,
-                token=token,
-                keys=keyring,
-                requests_per_second=rate,
-                ready=ready,
-            )
+            serve(memory, **settings, keys=keyring, requests_per_second=rate, ready=ready)
         )
 
     with refusals_told():
@@ -206,9 +204,10 @@ def serve(
         from chrysalis_memory.servers.http import check_address
         from chrysalis_memory.servers.keyring import Keyring
 
+        held = read_tokens(tokens)
         keyring = None if keys is None else Keyring.read(keys)
         is_signed = sync_only and keyring is not None
-        check_address(host, token=token, is_signed=is_signed)
+        check_address(host, token=token, tokens=held, is_signed=is_signed)
     if sync_only:
         with_store(file, lambda storage: finish(serving(storage)), must_exist=False)
     else:

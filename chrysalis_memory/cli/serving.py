@@ -5,17 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
 from chrysalis_memory.cli.program import Options, cli, options_of
-from chrysalis_memory.cli.session import finish, memory_of, token_of, until_stopped
+from chrysalis_memory.cli.session import (
+    finish,
+    memory_of,
+    read_tokens,
+    refusals_told,
+    token_of,
+    tokens_option,
+    until_stopped,
+)
 
 if TYPE_CHECKING:
     from chrysalis_memory import AgentMemory
     from chrysalis_memory.servers.mcp_base import MemoryServer
+    from chrysalis_memory.servers.tokens import Tokens
 
 KNOWLEDGE_GRAPH = "knowledge-graph"
 
@@ -32,16 +42,28 @@ KNOWLEDGE_GRAPH = "knowledge-graph"
 @click.option("--token", metavar="TOKEN", envvar="CHRYSALIS_TOKEN",
               help="What every client must give. Better in CHRYSALIS_TOKEN, where other users of "
               "this machine cannot see it.")  # fmt: skip
+@tokens_option
+@click.option("--namespace", metavar="NAMESPACE",
+              help="Offer this namespace and all below it, and nothing else.")  # fmt: skip
+@click.option("--read-only", is_flag=True, help="Offer no tool that writes; count no uses.")
 @click.pass_context
 def mcp(
-    context: click.Context, compat: str | None, http: bool, host: str, port: int, token: str | None
+    context: click.Context,
+    compat: str | None,
+    http: bool,
+    host: str,
+    port: int,
+    token: str | None,
+    tokens: Path | None,
+    namespace: str | None,
+    read_only: bool,
 ) -> None:
     """Serve the memory to an MCP host.
 
     The host starts this command and speaks to it on standard input and output; what is logged goes
     to standard error. --http serves at http://127.0.0.1:8421/mcp until stopped.
     """
-    for name in ("host", "port", "token"):
+    for name in ("host", "port", "token", "tokens"):
         if not http and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"--{name} is for --http; add it, or leave --{name} out")
     options = context.ensure_object(Options)
@@ -51,13 +73,21 @@ def mcp(
 
     if token is None:
         token = token_of(options)
-    finish(_serve_http(options, compat, host, port, token) if http else _serve(options, compat))
+    with refusals_told():
+        memory = memory_of(options)
+        if namespace is not None or read_only:
+            memory = memory.within(namespace or "", read_only=read_only)
+        held = read_tokens(tokens) if http else None
+        server = _server(memory, compat)
+    if http:
+        finish(_serve_http(memory, server, host, port, token, held))
+    else:
+        finish(_serve(memory, server))
 
 
-async def _serve(options: Options, compat: str | None) -> None:
+async def _serve(memory: AgentMemory, server: MemoryServer) -> None:
     import asyncio
 
-    memory, server = _made(options, compat)
     serving = asyncio.create_task(server.run_stdio_async())
     signal = asyncio.create_task(until_stopped(asyncio.Event().wait()))
     try:
@@ -72,27 +102,30 @@ async def _serve(options: Options, compat: str | None) -> None:
 
 
 async def _serve_http(
-    options: Options, compat: str | None, host: str, port: int, token: str | None
+    memory: AgentMemory,
+    server: MemoryServer,
+    host: str,
+    port: int,
+    token: str | None,
+    tokens: Tokens | None,
 ) -> None:
     from chrysalis_memory.servers.mcp_http import serve
-
-    memory, server = _made(options, compat)
 
     def ready(url: str) -> None:
         click.echo(f"serving MCP on {url}")
 
+    serving = serve(server, host=host, port=port, token=token, tokens=tokens, ready=ready)
     try:
-        await until_stopped(serve(server, host=host, port=port, token=token, ready=ready))
+        await until_stopped(serving)
     finally:
         await memory.stop()
 
 
-def _made(options: Options, compat: str | None) -> tuple[AgentMemory, MemoryServer]:
-    memory = memory_of(options)
+def _server(memory: AgentMemory, compat: str | None) -> MemoryServer:
     if compat == KNOWLEDGE_GRAPH:
         from chrysalis_memory.servers.knowledge_graph import knowledge_graph_server
 
-        return memory, knowledge_graph_server(memory)
+        return knowledge_graph_server(memory)
     from chrysalis_memory.servers.mcp import mcp_server
 
-    return memory, mcp_server(memory)
+    return mcp_server(memory)

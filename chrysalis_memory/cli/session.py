@@ -16,6 +16,7 @@ from chrysalis_memory.cli.program import Options
 if TYPE_CHECKING:
     from chrysalis_memory import AgentMemory, MemoryStorage
     from chrysalis_memory.embedding_queue import Progress
+    from chrysalis_memory.servers.tokens import Tokens
 
 T = TypeVar("T")
 
@@ -63,6 +64,22 @@ def token_of(options: Options) -> str | None:
     with refusals_told():
         token = settings(options).config.token
     return None if token is None else token.get_secret_value()
+
+
+tokens_option = click.option(
+    "--tokens", metavar="FILE", type=click.Path(path_type=Path),
+    help="Tokens with names, each perhaps restricted to a namespace, as TOML; see the docs. Nobody "
+    "else may read the file.",
+)  # fmt: skip
+
+
+def read_tokens(path: Path | None) -> Tokens | None:
+    """Return the tokens of a file that was named."""
+    if path is None:
+        return None
+    from chrysalis_memory.servers.tokens import Tokens
+
+    return Tokens.read(path)
 
 
 def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: bool = True) -> T:

@@ -7,6 +7,7 @@ from typing import Any
 
 from chrysalis_memory import codec, wire
 from chrysalis_memory.agent import AgentMemory
+from chrysalis_memory.agent.view import MemoryView
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import ChrysalisError, InvalidValue
 from chrysalis_memory.integrations.anywhere import Anywhere
@@ -41,12 +42,18 @@ class ChrysalisMemoryService(BaseMemoryService):
         k: How many memories a search returns at most.
 
     Raises:
-        InvalidValue: the namespace or ``k`` is refused.
+        InvalidValue: the namespace or ``k`` is refused, or the memory is a view.
     """
 
     def __init__(self, memory: AgentMemory, *, namespace: str = "adk", k: int = 10) -> None:
         if not wire.check_namespace(namespace):
             raise InvalidValue("events need a namespace of their own, such as 'adk', got ''")
+        if isinstance(memory, MemoryView):
+            # A view does not tell what was forgotten, and that must not be learned again.
+            raise InvalidValue(
+                "this service takes the whole memory, not a view of it; it keeps each user's "
+                "events in a namespace of their own"
+            )
         self._k = wire.check_limit(k, what="k")
         self._memory = memory
         self._root = namespace

@@ -206,7 +206,8 @@ class ChrysalisStorage:
         metadata: dict[str, Any] | None,
     ) -> int:
         found = await self._memory.find(**self._conditions(scope, categories, metadata))
-        wanted = None if record_ids is None else set(record_ids)
+        named = await asyncio.gather(*map(self._memory.get, record_ids or ()))
+        wanted = None if record_ids is None else {one.id for one in named if one is not None}
         gone = [
             memory.id
             for memory in found

@@ -125,6 +125,11 @@ def entry(memory: MemoryDocument, name: str) -> Any:
     return None if register is None else codec.parse_json(register[2])
 
 
+def item_id(memory: MemoryDocument) -> str:
+    """Return the item that a memory is of; in a view of a memory, its id is another."""
+    return entry(memory, ITEM)
+
+
 def record_of(memory: MemoryDocument) -> Record | None:
     """Return the item that a memory holds; ``None`` if it holds none."""
     record = entry(memory, RECORD)

@@ -125,8 +125,11 @@ class ChrysalisVectorStore(VectorStore):
         further: dict[str, Any],
     ) -> list[str]:
         where = {} if self._namespace is None else {"namespace": self._namespace}
-        known = await self._get([one for one in ids if one is not None])
-        left = {memory.id: dict.fromkeys(memory.metadata) for memory in known}
+        names = [one for one in ids if one is not None]
+        known = zip(names, await _all(map(self._memory.get, names)), strict=True)
+        left = {
+            name: dict.fromkeys(memory.metadata) for name, memory in known if memory is not None
+        }
         return await self._memory.learn_many(
             {
                 "content": text,

@@ -242,10 +242,10 @@ class ChrysalisStore(BaseStore):
         where, k = self._where(PART, op.namespace_prefix), _at_first(op)
         while True:
             near = await self._memory.nearest(query, k, **where)
-            known = {one.memory.id: one.memory for one in near}
-            texts = [(items.entry(one.memory, ITEM), one) for one in near]
+            texts = [(items.item_id(one.memory), one) for one in near]
+            known = {item: one.memory for item, one in texts if items.entry(one.memory, RECORD)}
             missing = {item for item, _ in texts} - known.keys()
-            known |= {memory.id: memory for memory in await self._load(missing)}
+            known |= {items.item_id(memory): memory for memory in await self._load(missing)}
             found: dict[str, _Found] = {}
             for item, one in texts:
                 record = None if item not in known else items.record_of(known[item])
@@ -264,7 +264,7 @@ class ChrysalisStore(BaseStore):
             for memory in page:
                 record = items.record_of(memory)
                 if record and _fits(record, op):
-                    found.setdefault(memory.id, _Found(memory, record, None))
+                    found.setdefault(items.item_id(memory), _Found(memory, record, None))
             if len(page) < size:
                 return
             offset, size = offset + size, size * _GROWTH
@@ -277,8 +277,7 @@ class ChrysalisStore(BaseStore):
             if op.value is not None:
                 new += self._memories(address, op, op.value)
         before = await self._beneath([address.id for address in puts])
-        await self._memory.learn_many(new)
-        after = {one["id"]: one for one in new}
+        after = dict(zip(await self._memory.learn_many(new), new, strict=True))
         # Learning joins, so what an earlier value has and this one has not is taken back here.
         lasting = [
             memory.id
@@ -313,7 +312,7 @@ class ChrysalisStore(BaseStore):
 
     async def _refresh(self, found: Sequence[MemoryDocument]) -> None:
         """Move the expiry of items that were used."""
-        used = [one.id for one in found if items.entry(one, TTL_MINUTES) is not None]
+        used = [items.item_id(one) for one in found if items.entry(one, TTL_MINUTES) is not None]
         beneath = await self._beneath(used)
         await asyncio.gather(
             *(self._expire(one.id, items.entry(one, TTL_MINUTES)) for one in beneath)

@@ -13,6 +13,7 @@ from chrysalis_memory.crdt import counts
 from chrysalis_memory.crdt.clock import STAMP_MAX
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import InvalidFrame, InvalidValue
+from chrysalis_memory.shape import LIFE_MAX
 
 T = TypeVar("T")
 Check = Callable[[Any], Any]
@@ -363,7 +364,7 @@ def _header(value: object) -> Header:
     memory_id, life, digest, access = _sequence(value, "a header has four parts", 4, 4)
     return Header(
         _name(memory_id),
-        _bounded(life, "a causal length", wire.LIFE_MAX - 1),
+        _bounded(life, "a causal length", LIFE_MAX - 1),
         _bytes(digest, "a digest", DIGEST_BYTES, DIGEST_BYTES),
         _access(access),
     )

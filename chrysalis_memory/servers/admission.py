@@ -4,7 +4,6 @@ A browser is the danger on the own machine: any page it shows may send requests 
 Such a page is told by the name it uses (Host) and by where it comes from (Origin).
 """
 
-import hmac
 import ipaddress
 import math
 from collections.abc import Set
@@ -14,9 +13,10 @@ from urllib.parse import unquote_to_bytes
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chrysalis_memory.replication.routes import PULL, PUSH, check_token
+from chrysalis_memory.replication.routes import PULL, PUSH
 from chrysalis_memory.servers.rates import Rates
 from chrysalis_memory.servers.refusals import Refusal
+from chrysalis_memory.servers.tokens import HOLDER, Tokens
 
 _SMALL_COST = 0.1
 """A first sync is a quick row of requests, each of which brings a thousand memories; and a page is
@@ -34,28 +34,26 @@ class Admission:
 
     Args:
         app: Answers what is let in.
-        token: What a request must bear; ``None`` lets in requests for a local name.
+        tokens: One of which a request must bear; ``None`` lets in requests for a local name. Whose
+            it is, stands in the request's scope under ``HOLDER``.
         open_paths: What needs no token, because it tells nothing of the memory. What ends with
             ``/`` stands for everything below it.
         signed_paths: What needs no token and no local name, because whoever answers it asks for a
             signature, which no page that a browser shows can make.
-        rates: Bounds the requests of each client; ``None`` does not.
-
-    Raises:
-        InvalidValue: a token that no header can carry.
+        rates: Bounds the requests of each client, and of each token; ``None`` does not.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         *,
-        token: str | None,
+        tokens: Tokens | None,
         open_paths: Set[str],
         rates: Rates | None,
         signed_paths: Set[str] = frozenset(),
     ) -> None:
         self._app = app
-        self._token = None if token is None else check_token(token).encode()
+        self._tokens = tokens
         self._open_paths = open_paths
         self._open_folders = tuple(
             path for path in open_paths if path.endswith("/") and path != "/"
@@ -85,18 +83,20 @@ class Admission:
             self._check_rate(scope)
             or self._check_host(scope["path"], headers)
             or _check_origin(headers)
-            or self._check_token(scope["path"], headers)
+            or self._check_token(scope, headers)
             or _check_path(scope)
         )
 
-    def _check_rate(self, scope: Scope) -> Refusal | None:
+    def _check_rate(self, scope: Scope, name: str | None = None) -> Refusal | None:
+        """Refuse a client that asks too often, or the holder of a token who has a name."""
         if self._rates is None:
             return None
         address, _ = scope.get("client") or ("", 0)
         path = scope["path"]
         is_small = path in (PULL, PUSH) or path.startswith(self._open_folders)
         cost = _SMALL_COST if is_small else 1.0
-        seconds = self._rates.wait_seconds(address, cost=cost)
+        client = address if name is None else f"token {name}"
+        seconds = self._rates.wait_seconds(client, cost=cost)
         if not seconds:
             return None
         return Refusal(
@@ -107,22 +107,24 @@ class Admission:
         )
 
     def _check_host(self, path: str, headers: Headers) -> Refusal | None:
-        if self._token is not None or path in self._signed_paths:
+        if self._tokens is not None or path in self._signed_paths:
             return None
         if is_loopback(_without_port(headers.get("host", ""))):
             return None
         message = "without a token only a local address is answered"
         return Refusal(HTTPStatus.FORBIDDEN, "PeerRefused", message)
 
-    def _check_token(self, path: str, headers: Headers) -> Refusal | None:
+    def _check_token(self, scope: Scope, headers: Headers) -> Refusal | None:
+        path = scope["path"]
         is_open = path in self._open_paths or path.startswith(self._open_folders)
-        if self._token is None or is_open or path in self._signed_paths:
+        if self._tokens is None or is_open or path in self._signed_paths:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # Headers are read as Latin-1, so this gives back the very bytes that came.
-        is_same = hmac.compare_digest(given.strip().encode("latin-1"), self._token)
-        if scheme.lower() == "bearer" and is_same:
-            return None
+        holder = self._tokens.holder(given.strip().encode("latin-1"))
+        if scheme.lower() == "bearer" and holder is not None:
+            scope[HOLDER] = holder
+            return self._check_rate(scope, holder.name) if holder.is_confined else None
         return Refusal(
             HTTPStatus.UNAUTHORIZED,
             "PeerRefused",

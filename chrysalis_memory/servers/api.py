@@ -1,6 +1,7 @@
 """The JSON API: each operation is one call of ``AgentMemory``."""
 
 import asyncio
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -38,6 +39,7 @@ from chrysalis_memory.servers.schemas import (
     WriteRecord,
     Writes,
 )
+from chrysalis_memory.servers.tokens import Tokens, holder_of
 
 Asked = TypeVar("Asked", bound=BaseModel)
 
@@ -47,15 +49,23 @@ class Api:
 
     Args:
         memory: A started memory.
+        tokens: Who asks; each is answered from their own view. ``None``: nobody in particular.
     """
 
-    def __init__(self, memory: AgentMemory) -> None:
+    def __init__(self, memory: AgentMemory, tokens: Tokens | None = None) -> None:
         self._memory = memory
+        holders = () if tokens is None else tokens.holders
+        self._views = {one.name: one.view_of(memory) for one in holders}
+
+    def _of(self, request: Request) -> AgentMemory:
+        """Return what whoever asks sees of the memory."""
+        holder = holder_of(request.scope)
+        return self._memory if holder is None else self._views[holder.name]
 
     def operations(self) -> list[Operation]:
-        """Return everything that can be asked."""
+        """Return everything that can be asked; all of it is answered from the asker's view."""
         one = "/v1/memories/{id:id}"
-        return [
+        operations = [
             Operation(method="POST", path="/v1/memories", summary="Learn one memory, or several.",
                       answer=self.learn, takes=(NewMemory, NewMemories),
                       gives=(Learned, LearnedMany), status=201),
@@ -88,58 +98,60 @@ class Api:
                       summary="Say what syncs came to, and what is kept apart.",
                       answer=self.replicas, asks=NoQuestion, gives=(Replicas,)),
         ]  # fmt: skip
+        return [replace(one, is_confined=True) for one in operations]
 
     async def learn(self, request: Request) -> Learned | LearnedMany:
         """Learn one memory, or several."""
         body = await read_json(request)
         if "memories" in body:
             several = checked(NewMemories, body).memories
-            return LearnedMany(ids=tuple(await self._memory.learn_many(several)))
-        (learned,) = await self._memory.learn_many([checked(NewMemory, body)])
+            return LearnedMany(ids=tuple(await self._of(request).learn_many(several)))
+        (learned,) = await self._of(request).learn_many([checked(NewMemory, body)])
         return Learned(id=learned)
 
     async def find(self, request: Request) -> Listed:
         """List memories that match, a page at a time."""
         asked = _query(request, Listing)
         wanted = asked.conditions()
-        found = await self._memory.find(
+        memory = self._of(request)
+        found = await memory.find(
             order=asked.order, limit=asked.limit, offset=asked.offset, **wanted
         )
-        total = await self._memory.count(**wanted)
+        total = await memory.count(**wanted)
         return Listed(memories=tuple(map(MemoryRecord.of, found)), total=total)
 
     async def get(self, request: Request) -> MemoryRecord:
         """Read one memory."""
         _query(request, NoQuestion)
-        return MemoryRecord.of(await self._memory.require(_id(request)))
+        return MemoryRecord.of(await self._of(request).require(_id(request)))
 
     async def update(self, request: Request) -> MemoryRecord:
         """Change a memory."""
         body = await read_json(request)
         checked(MemoryChange, body)  # so that every key is a field
-        return MemoryRecord.of(await self._memory.update(_id(request), **body))
+        return MemoryRecord.of(await self._of(request).update(_id(request), **body))
 
     async def forget(self, request: Request) -> Forgotten:
         """Forget a memory."""
         _query(request, NoQuestion)
-        return Forgotten(forgotten=await self._memory.forget(_id(request)))
+        return Forgotten(forgotten=await self._of(request).forget(_id(request)))
 
     async def history(self, request: Request) -> Writes:
         """Say who wrote what of a memory."""
         _query(request, NoQuestion)
-        memory = await self._memory.require(_id(request))
+        memory = await self._of(request).require(_id(request))
         return Writes(writes=tuple(map(WriteRecord.of, history(memory))))
 
     async def related(self, request: Request) -> RelatedMany:
         """List what a memory is connected with."""
         asked = _query(request, Alike)
-        found = await self._memory.related(_id(request), asked.k, **asked.conditions())
+        found = await self._of(request).related(_id(request), asked.k, **asked.conditions())
         return RelatedMany(related=tuple(map(RelatedRecord.of, found)))
 
     async def recall(self, request: Request) -> Recalled:
         """Find memories by meaning and by words."""
         asked = checked(Recalling, await read_json(request))
-        found = await self._memory.recall(
+        found = await self._of(request).recall(
             asked.query, asked.k, track=asked.track, **asked.options()
         )
         return Recalled(
@@ -149,12 +161,12 @@ class Api:
     async def tags(self, request: Request) -> Tags:
         """Count the tags of what matches."""
         wanted = _query(request, Wanted).conditions()
-        return Tags(tags=tuple(await self._memory.tags(**wanted)))
+        return Tags(tags=tuple(await self._of(request).tags(**wanted)))
 
     async def map(self, request: Request) -> MapOfMemories:
         """Place memories on a plane."""
         asked = _query(request, Mapped)
-        memories, vectors = await self._memory.vectors(asked.limit, **asked.conditions())
+        memories, vectors = await self._of(request).vectors(asked.limit, **asked.conditions())
         places, explained = await asyncio.to_thread(principal_components, vectors, 2)
         points = tuple(
             Point.of(MemoryRecord.of(memory), float(x), float(y))
@@ -166,9 +178,10 @@ class Api:
     async def statistics(self, request: Request) -> Statistics:
         """Say what the store holds."""
         _query(request, NoQuestion)
-        held = await self._memory.statistics()
+        memory = self._of(request)
+        held = await memory.statistics()
         return Statistics(
-            agent=self._memory.agent_id,
+            agent=memory.agent_id,
             replica=held.replica,
             memories=held.memories,
             tags=tuple(held.tags),
@@ -181,10 +194,11 @@ class Api:
     async def replicas(self, request: Request) -> Replicas:
         """Say what syncs came to, and what is kept apart."""
         _query(request, NoQuestion)
+        memory = self._of(request)
         return Replicas(
-            replica=self._memory.storage.replica,
-            peers=tuple(await self._memory.sync_status()),
-            quarantined=tuple(await self._memory.quarantined()),
+            replica=memory.storage.replica,
+            peers=tuple(await memory.sync_status()),
+            quarantined=tuple(await memory.quarantined()),
         )
 
 

@@ -30,6 +30,7 @@ from chrysalis_memory.servers.rates import Rates
 from chrysalis_memory.servers.schemas import Health
 from chrysalis_memory.servers.signatures import Signatures
 from chrysalis_memory.servers.sync import SyncRoute
+from chrysalis_memory.servers.tokens import Tokens
 from chrysalis_memory.storage import MemoryStorage
 
 HEALTH = "/v1/health"
@@ -44,6 +45,7 @@ def app(
     memory: AgentMemory | MemoryStorage | Replica,
     *,
     token: str | None,
+    tokens: Tokens | None = None,
     keys: Keyring | None = None,
     poll_seconds: float = POLL_SECONDS,
     requests_per_second: float = REQUESTS_PER_SECOND,
@@ -55,6 +57,7 @@ def app(
             nothing else. Whoever opened it closes it, after the application has ended.
         token: What every request must bear. ``None`` answers only requests for a local address,
             such as ``localhost``: serve it on no other.
+        tokens: More tokens, each of which may be restricted to a namespace.
         keys: The peers that may sync. Then frames are signed with one of them, and need no token;
             the token is for everything else, and lets nobody sync.
         poll_seconds: How soon a request that waits notices a change by another process.
@@ -62,10 +65,10 @@ def app(
             0: any number.
 
     Raises:
-        InvalidValue: a token that no header can carry, or a negative number of requests.
+        InvalidValue: a token that no header can carry or that stands twice, or a negative number of
+            requests.
     """
-    if token is not None:
-        check_token(token)
+    admitted = Tokens.of(token, tokens)
     if not requests_per_second >= 0:
         raise InvalidValue(f"requests per second must be 0 or more, got {requests_per_second!r}")
     route = _sync_route(memory, poll_seconds, keys)
@@ -73,9 +76,9 @@ def app(
     routes: list[Route] = []
     counted = Metrics()
     if isinstance(memory, AgentMemory):
-        operations += [*Api(memory).operations(), _metrics_of(memory, counted)]
+        operations += [*Api(memory, admitted).operations(), _metrics_of(memory, counted)]
         routes += pages.routes()
-    operations.append(_description_of(operations, needs_token=token is not None))
+    operations.append(_description_of(operations, needs_token=admitted is not None))
     routes += [operation.route() for operation in operations]
     burst = max(1.0, requests_per_second * _BURST_SECONDS)
     rates = Rates(requests_per_second, burst=burst)
@@ -85,7 +88,7 @@ def app(
         # What is given to Middleware is shown by its repr; this is not.
         return Admission(
             inner,
-            token=token,
+            tokens=admitted,
             open_paths=open_paths | {"/", "/explorer/"},
             signed_paths=_signed_paths(memory, keys, open_paths),
             rates=rates if requests_per_second else None,
@@ -111,6 +114,7 @@ async def serve(
     host: str = "127.0.0.1",
     port: int = 8420,
     token: str | None = None,
+    tokens: Tokens | None = None,
     keys: Keyring | None = None,
     poll_seconds: float = POLL_SECONDS,
     requests_per_second: float = REQUESTS_PER_SECOND,
@@ -124,6 +128,7 @@ async def serve(
             nothing but syncing is served.
         port: The port; 0 takes a free one.
         token: What every request must bear.
+        tokens: As for :func:`app`.
         keys: As for :func:`app`.
         poll_seconds: As for :func:`app`.
         requests_per_second: As for :func:`app`.
@@ -133,10 +138,11 @@ async def serve(
         InvalidValue: an address that others can reach, without a token.
         OSError: the address cannot be listened on.
     """
-    check_address(host, token=token, is_signed=_is_signed(memory, keys))
+    check_address(host, token=token, tokens=tokens, is_signed=_is_signed(memory, keys))
     served = app(
         memory,
         token=token,
+        tokens=tokens,
         keys=keys,
         poll_seconds=poll_seconds,
         requests_per_second=requests_per_second,
@@ -144,12 +150,15 @@ async def serve(
     await serving.run(served, host=host, port=port, dismiss=served.state.dismiss, ready=ready)
 
 
-def check_address(host: str, *, token: str | None, is_signed: bool = False) -> None:
+def check_address(
+    host: str, *, token: str | None, tokens: Tokens | None = None, is_signed: bool = False
+) -> None:
     """Check that an address may be served.
 
     Args:
         host: The address.
         token: What every request must bear.
+        tokens: More tokens.
         is_signed: Whether nothing is served but what must be signed.
 
     Raises:
@@ -157,10 +166,10 @@ def check_address(host: str, *, token: str | None, is_signed: bool = False) -> N
     """
     if token is not None:
         check_token(token)
-    elif not is_signed and not is_loopback(host):
+    elif tokens is None and not is_signed and not is_loopback(host):
         raise InvalidValue(
-            f"{host!r} can be reached by others, so a token is needed: give --token or "
-            "CHRYSALIS_TOKEN, or listen on 127.0.0.1"
+            f"{host!r} can be reached by others, so a token is needed: give --token, "
+            "CHRYSALIS_TOKEN or --tokens, or listen on 127.0.0.1"
         )
 
 
@@ -197,7 +206,8 @@ def _operations_of_stores(route: SyncRoute, *, is_signed: bool) -> list[Operatio
         Operation(method="GET", path=HEALTH, summary="Say whether the memory can be read.",
                   answer=route.health, gives=(Health,), is_open=True),
         Operation(method="POST", path=PULL, summary="Answer a frame of the sync that asks.",
-                  answer=route.pull, media_type=CONTENT_TYPE, is_signed=is_signed),
+                  answer=route.pull, media_type=CONTENT_TYPE, only_reads=True,
+                  is_signed=is_signed),
         Operation(method="POST", path=PUSH, summary="Answer a frame of the sync that gives.",
                   answer=route.push, media_type=CONTENT_TYPE, is_signed=is_signed),
     ]  # fmt: skip

@@ -220,7 +220,12 @@ def knowledge_graph_server(memory: AgentMemory) -> MemoryServer:
     Args:
         memory: The memory; whoever made it stops it.
     """
-    server = MemoryServer(memory, title="Chrysalis Memory (graph)", instructions=INSTRUCTIONS)
+    server = MemoryServer(
+        memory,
+        title="Chrysalis Memory (graph)",
+        instructions=INSTRUCTIONS,
+        make=knowledge_graph_server,
+    )
     tools = Tools(server)
     # Names of arguments that are unknown are let pass, as by the server that this stands for.
     for tool, title, annotations in (
@@ -234,7 +239,8 @@ def knowledge_graph_server(memory: AgentMemory) -> MemoryServer:
         (tools.search_nodes, "Search nodes", READS),
         (tools.open_nodes, "Open nodes", READS),
     ):
-        server.add_tool(tool, title=title, annotations=annotations, structured_output=True)
+        if server.may_offer(annotations):
+            server.add_tool(tool, title=title, annotations=annotations, structured_output=True)
     server.resource(
         "memory://knowledge-graph", title="Knowledge graph", mime_type="application/json"
     )(tools.graph)

@@ -160,7 +160,9 @@ def mcp_server(memory: AgentMemory) -> MemoryServer:
     Args:
         memory: The memory; whoever made it stops it.
     """
-    server = MemoryServer(memory, title="Chrysalis Memory", instructions=INSTRUCTIONS)
+    server = MemoryServer(
+        memory, title="Chrysalis Memory", instructions=INSTRUCTIONS, make=mcp_server
+    )
     tools = Tools(server)
     server.offer(tools.learn, title="Learn", annotations=ADDS)
     server.offer(tools.recall, title="Recall", annotations=READS)

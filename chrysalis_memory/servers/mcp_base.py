@@ -14,6 +14,7 @@ from chrysalis_memory import codec
 from chrysalis_memory.agent import AgentMemory
 from chrysalis_memory.errors import ChrysalisError, MemoryForgotten, MemoryNotFound
 from chrysalis_memory.query import refused
+from chrysalis_memory.servers.tokens import Holder
 
 try:
     from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -78,9 +79,17 @@ class MemoryServer(MCPServer[None]):
         memory: The memory; whoever made it stops it.
         title: How hosts show the server.
         instructions: What hosts tell the model.
+        make: Makes a server of this kind over another memory.
     """
 
-    def __init__(self, memory: AgentMemory, *, title: str, instructions: str) -> None:
+    def __init__(
+        self,
+        memory: AgentMemory,
+        *,
+        title: str,
+        instructions: str,
+        make: "Callable[[AgentMemory], MemoryServer]",
+    ) -> None:
         super().__init__(
             "chrysalis-memory",
             title=title,
@@ -91,6 +100,7 @@ class MemoryServer(MCPServer[None]):
             subscriptions=False,  # other processes write too, and nothing tells of their changes
         )
         self._memory = memory
+        self._make = make
         self._opening: asyncio.Task[None] | None = None
 
     @contextlib.asynccontextmanager
@@ -120,6 +130,15 @@ class MemoryServer(MCPServer[None]):
         await asyncio.shield(self._open())
         return self._memory
 
+    def held_by(self, holder: Holder) -> "MemoryServer":
+        """Return a server of this kind over what the holder of a token sees of the memory."""
+        view = holder.view_of(self._memory)
+        return self if view is self._memory else self._make(view)
+
+    def may_offer(self, annotations: ToolAnnotations) -> bool:
+        """Tell whether a tool can do anything here: none writes where the memory only reads."""
+        return annotations.read_only_hint is True or not self._memory.is_read_only
+
     def offer(
         self, tool: Callable[..., Awaitable[Any]], *, title: str, annotations: ToolAnnotations
     ) -> None:
@@ -130,6 +149,8 @@ class MemoryServer(MCPServer[None]):
             title: How hosts show it.
             annotations: What it does to the memory.
         """
+        if not self.may_offer(annotations):
+            return
         self.add_tool(tool, title=title, annotations=annotations, structured_output=True)
         schema = self._tool_input_schema(tool.__name__)
         if schema is not None:

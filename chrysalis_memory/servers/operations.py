@@ -12,8 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from chrysalis_memory.errors import StoreBusy
+from chrysalis_memory.errors import OutOfView, StoreBusy
 from chrysalis_memory.servers.incoming import JSON
+from chrysalis_memory.servers.tokens import Holder, holder_of
 
 ANSWER_SECONDS_MAX = 60.0
 """How long the JSON API works on an answer."""
@@ -50,6 +51,9 @@ class Operation:
         media_type: Of body and answer.
         refusals: Statuses besides those that any request may be answered with.
         is_open: Whether it needs no token.
+        is_confined: Whether it answers each token from its own view of the memory; what does not is
+            refused to tokens that are restricted to a namespace.
+        only_reads: Whether it changes nothing, if it is no GET.
         is_signed: Whether it needs a signature in place of a token.
     """
 
@@ -64,6 +68,8 @@ class Operation:
     media_type: str = JSON
     refusals: tuple[int, ...] = ()
     is_open: bool = False
+    is_confined: bool = False
+    only_reads: bool = False
     is_signed: bool = False
 
     @property
@@ -75,7 +81,21 @@ class Operation:
         """Return the route that answers it."""
         return Route(self.path, self._respond, methods=[self.method], name=self.public_path)
 
+    def _check(self, holder: Holder) -> None:
+        if not self.is_confined and not self.is_open and holder.is_confined:
+            raise OutOfView(
+                f"{self.public_path} is for the whole memory; this token is restricted to "
+                f"{holder.namespace!r}"
+            )
+        # A view refuses writes by itself.
+        writes = self.method != "GET" and not self.only_reads and not self.is_confined
+        if writes and holder.read_only:
+            raise OutOfView("this token only reads; nothing was changed")
+
     async def _respond(self, request: Request) -> Response:
+        holder = holder_of(request.scope)
+        if holder is not None:
+            self._check(holder)
         if not self.gives:
             return await self.answer(request)
         try:

@@ -17,6 +17,7 @@ from chrysalis_memory.errors import (
     EmbedderError,
     MemoryForgotten,
     MemoryNotFound,
+    OutOfView,
     PeerRefused,
     StorageError,
     StoreBusy,
@@ -124,6 +125,8 @@ async def _failure(_: Request, error: Exception) -> Response:
             return _answer(HTTPStatus.NOT_FOUND, kind, str(error))
         case MemoryForgotten():
             return _answer(HTTPStatus.GONE, kind, str(error))
+        case OutOfView():
+            return _answer(HTTPStatus.FORBIDDEN, kind, str(error))
         case StoreBusy():
             logger.warning("a request was sent away: %s", error)
             message = "the memory is being written; try again"

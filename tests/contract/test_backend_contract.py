@@ -380,6 +380,33 @@ def test_bm25_is_what_the_formula_says(storage: MemoryStorage) -> None:
     assert storage.read(lambda s: s.bm25(weighted, [])) == {}
 
 
+def test_words_are_counted_among_what_matches(storage: MemoryStorage) -> None:
+    numbers = save(
+        storage,
+        memory("a", "tea and milk", namespace="here"),
+        memory("b", "tea", namespace="here/below", archived=True),
+        memory("c", "tea and very much milk in it", namespace="elsewhere"),
+    )
+    here = Query(Filter(namespace_prefix="here", include_archived=True), NOW_US)
+
+    def work(session: Any) -> list[Any]:
+        tea, none = session.term("tea"), session.term("")
+        every = Query(Filter(include_archived=True), NOW_US)
+        return [
+            sorted(session.holding(tea, here)),
+            sorted(session.holding(tea, every)),
+            session.holding(none, here),
+            session.word_totals(here),
+            session.word_totals(every),
+            session.bm25([WeightedTerm(tea, 1.0)], numbers[:1], mean_length=3.0),
+        ]
+
+    # With the mean as its length, BM25 is (k1 + 1) / (1 + k1) = 1.
+    assert storage.read(work) == [
+        numbers[:2], numbers, [], (2, 4), (3, 11), {numbers[0]: pytest.approx(1.0)},
+    ]  # fmt: skip
+
+
 # Episodes
 
 

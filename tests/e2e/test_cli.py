@@ -25,8 +25,8 @@ ROOT = Path(__file__).parents[2]
 HELP_SECONDS_MAX = 3.0  # far above what is usual, for a machine that is busy with other tests
 COMMANDS = (
     "backup", "check", "clone", "completion", "demo", "embedders", "export", "forget", "import",
-    "learn", "list", "mcp", "quarantine", "recall", "reindex", "related", "serve", "show", "stats",
-    "sync", "tags", "update",
+    "learn", "list", "mcp", "purge", "quarantine", "recall", "reindex", "related", "serve", "show",
+    "sources", "stats", "sync", "tags", "update",
 )  # fmt: skip
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -212,7 +212,7 @@ def test_update_changes_what_is_named_and_nothing_else(filled: Run):
 
     assert {name for name in after if after[name] != before[name]} == {
         "content", "tags", "metadata", "importance", "related", "expires_at", "archived",
-        "updated_at", "version",
+        "updated_at", "version", "writers",
     }  # fmt: skip
     assert (after["content"], after["tags"], after["importance"]) == (
         "White tea",
@@ -482,7 +482,7 @@ def test_what_is_merged_takes_no_tags(filled: Run):
     done = filled("import", "all.jsonl", "--tag", "x")
 
     assert done.returncode == 2
-    assert "leave --tag and --namespace out" in done.stderr
+    assert "leave --tag, --namespace and --source out" in done.stderr
 
 
 # Sources
@@ -576,3 +576,15 @@ def test_what_is_imported_has_a_source(chrysalis: Run, tmp_path: Path) -> None:
     assert chrysalis("import", "b.txt", "--source", "mail:ann").returncode == 0
     listed = lines(chrysalis("sources", "--json"))
     assert [one["source"] for one in listed] == ["import:text", "mail:ann"]
+
+
+def test_check_with_repair_mends_a_damaged_copy_without_an_embedder(filled: Run, tmp_path: Path):
+    database = apsw.Connection(str(tmp_path / "memory.db"))
+    database.execute("DELETE FROM tag; UPDATE memory SET importance = 7")
+    database.close()
+    (tmp_path / "copy.db").write_bytes((tmp_path / "memory.db").read_bytes())
+    assert filled("check", "--db", "copy.db").returncode == 1
+
+    (done,) = lines(filled("check", "--repair", "--json", "--db", "copy.db"))
+    assert (done["problems"], done["mended"] > 0, done["set_apart"]) == ([], True, [])
+    assert filled("check", "--db", "copy.db").returncode == 0

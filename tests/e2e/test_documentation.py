@@ -11,6 +11,7 @@ import pytest
 
 from chrysalis_memory.cli import cli
 from chrysalis_memory.cli.program import Options
+from tests.faults.runs import every_run
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -77,3 +78,20 @@ def test_the_help_in_the_docs_is_what_the_program_says() -> None:
         env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, ""), "run: python scripts/cli_docs.py"
+
+
+def test_every_promise_names_tests_that_are_there() -> None:
+    text = (ROOT / "docs" / "promises.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("- `tests/")]
+    assert len(lines) > 20
+    for line in lines:
+        files = [ROOT / one for one in re.findall(r"`(tests/\S+\.py)`", line)]
+        there = "".join(file.read_text() for file in files)
+        named = re.findall(r"`(test_\w+)`", line)
+        assert [name for name in named if f"def {name}(" not in there] == [], line
+
+
+def test_the_table_of_faults_says_how_many_rounds_are_played() -> None:
+    text = (ROOT / "docs" / "promises.md").read_text()
+    told = re.findall(r"^\| `([^`]+)` \|.*\| ([\d,]+) \| ([\d,]+) \|$", text, re.MULTILINE)
+    assert sorted(told) == [(run.name, f"{run.short:,}", f"{run.long:,}") for run in every_run()]

@@ -100,8 +100,8 @@ def test_an_address_that_others_reach_needs_a_token(tmp_path: Path):
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "Error: '0.0.0.0' can be reached by others, so a token is needed: give --token or "
-        "CHRYSALIS_TOKEN, or listen on 127.0.0.1\n"
+        "Error: '0.0.0.0' can be reached by others, so a token is needed: give --token, "
+        "CHRYSALIS_TOKEN or --tokens, or listen on 127.0.0.1\n"
     )
 
 

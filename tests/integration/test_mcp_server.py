@@ -207,7 +207,7 @@ async def test_a_recall_by_words_alone_says_so(start_agent: Callable[..., Any], 
          "write it as 'user/alice'")),
         ("learn", {"content": "x", "colour": "red"},
          ("learn does not take 'colour'; it takes content, tags, memory_type, importance, "
-         "namespace, metadata")),
+         "namespace, metadata, source")),
         ("stats", {"x": 1}, "stats does not take 'x'; it takes no arguments"),
         ("remember", {}, "Unknown tool: remember"),
     ],

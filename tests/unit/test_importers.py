@@ -173,12 +173,13 @@ def test_of_mem0_a_memory_keeps_its_id_and_whose_it_is(tmp_path: Path):
     assert importers.read(path).form == "mem0"
     assert found(path) == [
         {
+            "source": "import:mem0",
             "id": "mem0-a-1",
             "content": "Likes tea",
             "tags": ["food"],
             "metadata": {"user_id": "ada", "n": 1, "said_at": "2024-07-01T19:00:00.000+00:00"},
         },
-        {"content": "Likes cake", "tags": [], "metadata": {}},
+        {"source": "import:mem0", "content": "Likes cake", "tags": [], "metadata": {}},
     ]
     assert found(bare) == found(path)[:1]
     assert found(bare, namespace="x")[0]["id"] == "mem0-x-a-1"

@@ -68,6 +68,8 @@ candidates = st.builds(
     bm25_earlier=st.floats(0, 30),
     asks=st.booleans(),
     answers=st.booleans(),
+    source=st.just("web:a"),
+    trust=scores,
 )
 ALONE = {"around": None, "bm25_before": 0.0, "bm25_earlier": 0.0, "late": None}
 weightings = st.builds(
@@ -105,7 +107,7 @@ def test_the_score_is_what_the_formula_says(one: Candidate, best: float, weights
     )
     actual = score(one, best_bm25=best, weights=weights)
     assert actual == pytest.approx(
-        relevance * factor, abs=2e-5 * (1 + weights.keyword + weights.late)
+        relevance * factor * one.trust, abs=2e-5 * (1 + weights.keyword + weights.late)
     )
 
 
@@ -116,10 +118,10 @@ def test_an_explanation_recomputes_its_score_exactly(
 ) -> None:
     explanation = explain(one, full_match([one], weights, best), weights, NOW_US)
     assert explanation.recompute() == explanation.score
-    assert explanation.relevance * explanation.factor == explanation.score
+    assert explanation.relevance * explanation.factor * one.trust == explanation.score
     parts = explanation.to_dict()
     effects = ("importance_effect", "confidence_effect", "access_effect", "recency_effect")
-    assert parts["relevance"] * parts["factor"] == parts["score"]
+    assert parts["relevance"] * parts["factor"] * parts["trust"] == parts["score"]
     assert 1 + sum(parts[effect] for effect in effects) == pytest.approx(parts["factor"])
     json.dumps(parts, allow_nan=False)
     assert f"{explanation.score:.3f}" in str(explanation)
@@ -137,8 +139,8 @@ def test_no_prior_lifts_what_is_irrelevant(one: Candidate, weights: Weights) -> 
 def test_priors_reorder_only_what_is_about_equally_relevant(
     weak: Candidate, strong: Candidate
 ) -> None:
-    weak = weak._replace(similarity=0.5, bm25=0.0, **ALONE)
-    strong = strong._replace(similarity=0.5 * 1.35 + 0.01, bm25=0.0, **ALONE)
+    weak = weak._replace(similarity=0.5, bm25=0.0, trust=1.0, **ALONE)
+    strong = strong._replace(similarity=0.5 * 1.35 + 0.01, bm25=0.0, trust=1.0, **ALONE)
     assert score(strong) > score(weak)
 
 
@@ -151,6 +153,7 @@ def test_priors_reorder_only_what_is_about_equally_relevant(
         ({"updated_at": NOW_US}, {"updated_at": NOW_US - 30 * DAY_US}),
         ({"bm25": 2.0}, {"bm25": 1.0}),
         ({"similarity": 0.6}, {"similarity": 0.5}),
+        ({"trust": 0.6}, {"trust": 0.5}),
         ({"similarity": 0.1}, {"similarity": None}),
         ({"around": 0.6}, {"around": 0.5}),
         ({"bm25": 1.0, "bm25_before": 1.0}, {"bm25": 1.0}),

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
-from chrysalis_memory.errors import InvalidDocument
+from chrysalis_memory.errors import StorageError
 
 Open = Callable[..., MemoryStorage]
 
@@ -38,5 +38,5 @@ def test_a_damaged_state_is_an_error_of_the_first_look(open_store: Open) -> None
     storage.submit(lambda transaction: transaction.session.connection.execute(damage)).result(20)
     (memory,) = storage.all()
     assert memory.id == "m"
-    with pytest.raises(InvalidDocument, match="not a MessagePack value"):
+    with pytest.raises(StorageError, match="of memory 'm' cannot be read"):
         _ = memory.content

@@ -14,8 +14,8 @@ from psycopg_pool import ConnectionPool
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.postgres.database import Database, Row, sends_vectors
 from chrysalis_memory.backends.postgres.failures import translated_errors, was_cut_off
+from chrysalis_memory.backends.postgres.mending import MendingSession
 from chrysalis_memory.backends.postgres.schema import migrate, set_path
-from chrysalis_memory.backends.postgres.session import PostgresSession
 from chrysalis_memory.backends.postgres.spaces import Seen
 from chrysalis_memory.backends.postgres.words import Tokenizers
 from chrysalis_memory.backends.postgres.writer import Writer
@@ -86,7 +86,7 @@ class PostgresBackend:
         sends_vectors(connection, self._place.vector_oid)
         set_path(Database(connection), self._place)
 
-    def _connect_writer(self) -> PostgresSession:
+    def _connect_writer(self) -> MendingSession:
         connection = self._connection()
         self._configure(connection)
         database = Database(connection)
@@ -98,7 +98,7 @@ class PostgresBackend:
                 "on" if self._synchronous == "FULL" else "off",
             ),
         )
-        return PostgresSession(database, self._tokenizers, self._seen, writes=True)
+        return MendingSession(database, self._tokenizers, self._seen, writes=True)
 
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
         """Run ``work`` on a reading connection; see :class:`Backend`.
@@ -131,7 +131,7 @@ class PostgresBackend:
     def _read(self, work: Callable[[Session], T], *, snapshot: bool) -> T:
         with self._pool.connection() as connection:
             database = Database(connection)
-            session = PostgresSession(database, self._tokenizers, self._seen, writes=False)
+            session = MendingSession(database, self._tokenizers, self._seen, writes=False)
             if not snapshot:
                 return work(session)
             database.begin(_SNAPSHOT)
@@ -163,7 +163,7 @@ class PostgresBackend:
     def place(self) -> str:
         """Return what names the cluster, the database and the schema."""
         return self.read(
-            lambda session: cast("PostgresSession", session).database.value(
+            lambda session: cast("MendingSession", session).database.value(
                 "SELECT concat_ws('/', (SELECT system_identifier FROM pg_control_system()), "
                 "(SELECT oid FROM pg_database WHERE datname = current_database()), "
                 "current_schema()::regnamespace::oid)"

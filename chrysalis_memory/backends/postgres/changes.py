@@ -18,6 +18,7 @@ from chrysalis_memory.backends.postgres.database import Connected, Row, Statemen
 from chrysalis_memory.backends.postgres.locks import Held
 from chrysalis_memory.backends.postgres.schema import BUCKETS_PER_PART, PARTS
 from chrysalis_memory.changes import (
+    BUCKETS,
     SUM_MODULUS,
     Feed,
     Header,
@@ -73,9 +74,10 @@ class ChangeLog(Connected):
 
     def digest_sums(self) -> Sequence[int]:
         """See :meth:`ChangeFeed.digest_sums`."""
-        return [
-            int(one) for (one,) in self.database.rows("SELECT sum FROM digest_sum ORDER BY bucket")
-        ]
+        sums = [0] * BUCKETS
+        for bucket, total in self.database.rows("SELECT bucket, sum FROM digest_sum"):
+            sums[bucket] = int(total)
+        return sums
 
     def headers_in(self, buckets: Collection[int], *, after: str, limit: int) -> list[Header]:
         """See :meth:`ChangeFeed.headers_in`."""

@@ -74,10 +74,10 @@ class WordIndex(VectorSpaces):
         for number, memory_id, text, _ in texts:
             bucket = bucket_of(memory_id)
             if number in old:
-                _count(added, bucket, old[number].split(), -1)
+                count_words(added, bucket, old[number].split(), -1)
             if text is not None:
                 tokens = self.tokenizers.tokenizer.of_memory(text)
-                lexemes = _count(added, bucket, tokens, 1)
+                lexemes = count_words(added, bucket, tokens, 1)
                 is_long = sum(map(len, map(str.encode, lexemes))) > _LEXEMES_BYTES_MAX
                 held = "" if is_long else " ".join(lexemes)
                 rows.append((bucket, number, len(tokens), joined(tokens), held, is_long))
@@ -217,16 +217,38 @@ class WordIndex(VectorSpaces):
         )
         return dict(rows)
 
-    def bm25(self, terms: Sequence[WeightedTerm], numbers: Sequence[int]) -> dict[int, float]:
+    def holding(self, term: Term, query: Query) -> list[int]:
+        """See :meth:`Session.holding`."""
+        return self._numbers(term, self.condition(query))
+
+    def word_totals(self, query: Query) -> tuple[int, int]:
+        """See :meth:`Session.word_totals`."""
+        where = Where(query)
+        rows = self.database.rows(
+            "SELECT count(*), coalesce(sum(w.length), 0) FROM memory m "
+            f"JOIN memory_word w ON w.memory = m.number WHERE {where.sql}",
+            tuple(where.parameters),
+        )
+        return int(rows[0][0]), int(rows[0][1])
+
+    def bm25(
+        self,
+        terms: Sequence[WeightedTerm],
+        numbers: Sequence[int],
+        *,
+        mean_length: float | None = None,
+    ) -> dict[int, float]:
         """See :meth:`Session.bm25`."""
         if not terms or not numbers:
             return {}
-        memories, tokens = self._totals()
+        if mean_length is None:
+            memories, tokens = self._totals()
+            mean_length = tokens / max(memories, 1)
         rows = self.database.rows(
             "SELECT memory, length, tokens FROM memory_word WHERE memory = ANY(%s::bigint[])",
             (list(numbers),),
         )
-        return bm25(terms, ((row[0], row[1], row[2]) for row in rows), tokens / max(memories, 1))
+        return bm25(terms, ((row[0], row[1], row[2]) for row in rows), mean_length)
 
 
 def changed_texts(changes: Sequence[Change]) -> list[tuple[int, str, str | None, bool]]:
@@ -246,7 +268,7 @@ def locking(parts: Sequence[int]) -> Statement:
     )
 
 
-def _count(added: PartWords, bucket: int, tokens: Sequence[str], sign: int) -> list[str]:
+def count_words(added: PartWords, bucket: int, tokens: Sequence[str], sign: int) -> list[str]:
     """Count a memory in or out, and return its lexemes."""
     part = bucket // BUCKETS_PER_PART
     added.memories[part] += sign

@@ -7,7 +7,7 @@ import psycopg
 
 from chrysalis_memory.backends.jobs import Job, JobThread
 from chrysalis_memory.backends.postgres.failures import may_run_again, translated, was_cut_off
-from chrysalis_memory.backends.postgres.session import PostgresSession
+from chrysalis_memory.backends.postgres.mending import MendingSession
 
 ATTEMPTS = 8
 """How often a write is run that PostgreSQL gives up for a deadlock, the first time included."""
@@ -24,10 +24,10 @@ class Writer(JobThread):
         shown: The store's URL without its password, for errors.
     """
 
-    def __init__(self, connect: Callable[[], PostgresSession], shown: str) -> None:
+    def __init__(self, connect: Callable[[], MendingSession], shown: str) -> None:
         super().__init__(shown)
         self._connect = connect
-        self._session: PostgresSession | None = None
+        self._session: MendingSession | None = None
         self.start()
 
     def _run(self) -> None:
@@ -74,7 +74,7 @@ class Writer(JobThread):
             raise
         return result
 
-    def _roll_back(self, session: PostgresSession) -> None:
+    def _roll_back(self, session: MendingSession) -> None:
         try:
             session.direct.rollback()
         except psycopg.Error:

@@ -6,21 +6,26 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar, cast
 
+import apsw
+
 from chrysalis_memory import folders
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.connection import (
     connect,
     costs_connection,
+    translated,
     translated_errors,
 )
 from chrysalis_memory.backends.sqlite.database import Database
+from chrysalis_memory.backends.sqlite.examination import examine, is_elsewhere, is_of_values
+from chrysalis_memory.backends.sqlite.fingerprint import verified_version
+from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.backends.sqlite.place import place_of
 from chrysalis_memory.backends.sqlite.schema import migrate
-from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
 from chrysalis_memory.embedding import VectorStorage
-from chrysalis_memory.errors import StorageError, StoreClosed
+from chrysalis_memory.errors import NotADatabase, StorageError, StoreClosed
 
 T = TypeVar("T")
 
@@ -34,6 +39,8 @@ class SQLiteBackend:
         synchronous: ``FULL`` (a returned write survives a power cut) or ``NORMAL``.
         index_ram_bytes: The most RAM that the codes of a space may take.
         vector_storage: What vectors that are written are stored as.
+        examines: Whether a file that is found in a new place, and so may be anybody's, is read
+            through before it is used.
 
     Raises:
         NotADatabase: a directory, another application's file, or a damaged one.
@@ -48,33 +55,49 @@ class SQLiteBackend:
         synchronous: str = "FULL",
         index_ram_bytes: int | None = None,
         vector_storage: VectorStorage = "float32",
+        examines: bool = True,
     ) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
         self._caches = Caches(index_ram_bytes)
-        self._idle: list[SQLiteSession] = []
+        self._idle: list[MendingSession] = []
         self._lock = threading.Lock()
         self._returned = threading.Condition(self._lock)
         self._reading: list[int] = []  # the thread of each connection that is lent
         self._closed = False
         self._vector_storage: VectorStorage = vector_storage
-        self._writer = GroupWriter(self._open_writing, str(path))
+        self._writer = GroupWriter(
+            self._open_writing(examines=examines),
+            str(path),
+            open_session=self._open_writing,
+            explained=self._explained,
+        )
+
+    def _open_writing(self, *, examines: bool = False) -> MendingSession:
+        connection = self._connect()
+        try:
+            self._take_up(connection, examines=examines)
+        except BaseException as error:
+            connection.close()
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
+        return MendingSession(connection, self._path, vector_storage=self._vector_storage)
+
+    def _take_up(self, connection: Database, *, examines: bool) -> None:
+        """Bring the file to this version's schema; read it through first if it came from others."""
+        name = str(self._path)
+        is_new = verified_version(connection, name) == 0
+        if examines and not is_new and is_elsewhere(connection, self.place()):
+            examine(connection, name)
+        migrate(connection, lambda one: verified_version(one, name))
 
     def _connect(self) -> Database:
         return connect(
             self._path, timeout_seconds=self._timeout_seconds, synchronous=self._synchronous
         )
-
-    def _open_writing(self) -> SQLiteSession:
-        connection = self._connect()
-        try:
-            with translated_errors(str(self._path)):
-                migrate(connection, str(self._path))
-        except BaseException:
-            connection.close()
-            raise
-        return SQLiteSession(connection, self._path, vector_storage=self._vector_storage)
 
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
         """Run ``work`` on a reading connection; see :class:`Backend`.
@@ -84,19 +107,22 @@ class SQLiteBackend:
             StorageError: SQLite failed.
         """
         session = self._borrow()
-        kept: SQLiteSession | None = session
+        kept: MendingSession | None = session
         try:
-            with translated_errors(str(self._path)):
-                return self._read(session, work, snapshot=snapshot)
+            return self._read(session, work, snapshot=snapshot)
         except BaseException as error:
-            if costs_connection(error.__cause__ or error) or session.connection.in_transaction:
+            if costs_connection(error) or session.connection.in_transaction:
                 kept = None
                 session.connection.close(True)
-            raise
+            explained = self._explained(error)
+            if explained is error:
+                raise
+            raise explained from error
         finally:
             self._give_back(kept)
 
-    def _read(self, session: SQLiteSession, work: Callable[[Session], T], *, snapshot: bool) -> T:
+    @staticmethod
+    def _read(session: MendingSession, work: Callable[[Session], T], *, snapshot: bool) -> T:
         session.begin()
         if not snapshot:
             return work(session)
@@ -104,8 +130,32 @@ class SQLiteBackend:
         try:
             return work(session)
         finally:
+            # Nothing was written, and this also ends what a damaged file has broken off.
             if session.connection.in_transaction:
-                session.connection.execute("COMMIT")
+                session.connection.execute("ROLLBACK")
+
+    def _explained(self, error: BaseException) -> BaseException:
+        """Return what is to be raised for an error in reading or writing the file.
+
+        SQLite's become this package's. What our own code could not work with is raised as it is,
+        unless the file proves to be damaged.
+        """
+        name = str(self._path)
+        if not is_of_values(error):
+            return translated(error, name)
+        if isinstance(error, UnicodeDecodeError):
+            return NotADatabase(f"{name!r} is damaged: a text in it is no text ({error})")
+        try:
+            connection = self._connect()
+            try:
+                with translated_errors(name):
+                    examine(connection, name, thoroughly=True)
+            finally:
+                connection.close()
+        except StorageError as damage:
+            damage.__cause__ = error
+            return damage
+        return error
 
     def write(self, work: Callable[[Session], T]) -> "Future[T]":
         """Queue ``work`` as one transaction; see :class:`Backend`.
@@ -142,7 +192,7 @@ class SQLiteBackend:
             folders.make(path.parent)
             partial.unlink(missing_ok=True)
             self.read(
-                lambda session: cast("SQLiteSession", session).copy_into(partial), snapshot=False
+                lambda session: cast("MendingSession", session).copy_into(partial), snapshot=False
             )
             partial.rename(path)
             folders.settle(path.parent)
@@ -173,7 +223,7 @@ class SQLiteBackend:
             self._idle.clear()
         self._writer.release()
 
-    def _borrow(self) -> SQLiteSession:
+    def _borrow(self) -> MendingSession:
         with self._lock:
             if self._closed:
                 raise StoreClosed(f"the store {str(self._path)!r} is closed; open it again")
@@ -181,12 +231,16 @@ class SQLiteBackend:
             if self._idle:
                 return self._idle.pop()
         try:
-            return SQLiteSession(self._connect(), self._path, self._caches)
+            return MendingSession(self._connect(), self._path, self._caches)
         except BaseException:
             self._give_back(None)
             raise
 
-    def _give_back(self, session: SQLiteSession | None) -> None:
+    def _give_back(self, session: MendingSession | None) -> None:
+        if session is not None and session.connection.txn_state("main") != apsw.SQLITE_TXN_NONE:
+            # A statement that an error broke off still holds its snapshot, which others would read.
+            session.connection.close()
+            session = None
         with self._lock:
             if session is not None:
                 self._idle.append(session)

@@ -28,10 +28,12 @@ from chrysalis_memory.backends.sqlite.codes import (
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.vector_blobs import decode
 from chrysalis_memory.embedding import Vector
+from chrysalis_memory.errors import StorageError
 
 # Integers beyond this take eight bytes whatever their value, so a row never changes its length, and
 # SQLite overwrites it in place.
 _FIRST_CHANGE = 1 << 48
+_EMPTY = (b"", b"")
 
 
 class FloatChunk(NamedTuple):
@@ -52,17 +54,6 @@ class CodeTable:
         self._vectors = f"vector_{space.number}"
         self._codes = f"vector_code_{space.number}"
         self._code_bytes = words_of(space.dimension) * 8
-
-    def create(self) -> None:
-        """Create the empty table."""
-        self._connection.execute(f"""
-            CREATE TABLE {self._codes} (
-                chunk INTEGER PRIMARY KEY,
-                change INTEGER NOT NULL UNIQUE,
-                present BLOB NOT NULL,
-                codes BLOB NOT NULL
-            ) STRICT;
-        """)
 
     def drop(self) -> None:
         """Remove the table."""
@@ -88,6 +79,11 @@ class CodeTable:
         ).get
         size = self._code_bytes
         old = row or (bytes(CHUNK // 8), bytes(CHUNK * size))
+        if (len(old[0]), len(old[1])) != (CHUNK // 8, CHUNK * size):
+            raise StorageError(
+                f"a block of codes of {self.space.fingerprint!r} is of another size: the file is "
+                "damaged; mend it with: chrysalis check --repair"
+            )
         bits, codes = bytearray(old[0]), bytearray(old[1])
         for slot, code in slots.items():
             mask = 1 << (slot & 7)
@@ -137,18 +133,38 @@ class CodeTable:
         ).get
 
     def _rebuild_chunk(self, chunk: int) -> None:
+        made, known = self._made(chunk), self._stored(chunk)
+        if known != made:
+            self._write(chunk, *made, is_new=known is None)
+
+    def _made(self, chunk: int) -> tuple[bytes, bytes]:
+        """Return what the codes of a chunk are to be, by its vectors."""
         stored = self.vectors(chunk)
         slots = stored.numbers & (CHUNK - 1)
         present = np.zeros(CHUNK, np.uint8)
         present[slots] = 1
         codes = np.zeros((CHUNK, self._code_bytes // 8), "<u8")
         codes[slots] = codes_of(stored.vectors)
-        made = (np.packbits(present, bitorder="little").tobytes(), codes.tobytes())
-        known = self._connection.execute(
+        return np.packbits(present, bitorder="little").tobytes(), codes.tobytes()
+
+    def _stored(self, chunk: int) -> tuple[bytes, bytes] | None:
+        return self._connection.execute(
             f"SELECT present, codes FROM {self._codes} WHERE chunk = ?", (chunk,)
         ).get
-        if known != made:
-            self._write(chunk, *made, is_new=known is None)
+
+    def wrong_chunks(self) -> int:
+        """Return how many chunks hold other codes than those of their vectors.
+
+        A vector that cannot be read has none.
+        """
+        wrong, chunk = 0, self._next_chunk(0)
+        while chunk is not None:
+            try:
+                wrong += self._made(chunk) != (self._stored(chunk) or _EMPTY)
+            except StorageError:
+                wrong += 1
+            chunk = self._next_chunk(chunk + 1)
+        return wrong
 
     # Reading
 

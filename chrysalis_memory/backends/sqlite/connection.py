@@ -10,7 +10,7 @@ import sqlite_vec
 
 from chrysalis_memory import folders
 from chrysalis_memory.backends.sqlite.database import Database, open_database
-from chrysalis_memory.backends.sqlite.schema import schema_version
+from chrysalis_memory.backends.sqlite.fingerprint import verified_version
 from chrysalis_memory.errors import NotADatabase, StorageError, StoreBusy
 
 _CACHE_KIB = 16 << 10
@@ -19,6 +19,23 @@ _WAL_LIMIT_BYTES = 64 << 20
 _CHECKPOINT_PAGES = 4_000
 _SWITCH_PAUSE_SECONDS = 0.01
 _HEADER = b"SQLite format 3\0"
+# No file that this package writes needs more, and no statement of it: the largest value is a state
+# that was merged up to a whole frame (16 MiB), the longest statement asks for 5,000 ids.
+_LIMITS = {
+    apsw.SQLITE_LIMIT_LENGTH: 64 << 20,
+    apsw.SQLITE_LIMIT_SQL_LENGTH: 4 << 20,
+    apsw.SQLITE_LIMIT_COLUMN: 100,
+    apsw.SQLITE_LIMIT_TRIGGER_DEPTH: 10,
+    apsw.SQLITE_LIMIT_ATTACHED: 0,
+}
+_SWITCHES = {
+    apsw.SQLITE_DBCONFIG_DEFENSIVE: 1,
+    apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA: 0,
+    apsw.SQLITE_DBCONFIG_ENABLE_TRIGGER: 0,  # foreign keys go on working
+    apsw.SQLITE_DBCONFIG_ENABLE_VIEW: 0,
+    apsw.SQLITE_DBCONFIG_DQS_DDL: 0,
+    apsw.SQLITE_DBCONFIG_DQS_DML: 0,
+}
 
 
 def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database:
@@ -39,10 +56,11 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
         connection = open_database(str(path))
         try:
             connection.set_busy_timeout(int(timeout_seconds * 1000))
+            _protect(connection)
             if synchronous == "FULL":
                 # macOS leaves what is synced in the disk's own cache unless this asks for more.
                 connection.pragma("fullfsync", True)
-            schema_version(connection, str(path))  # a foreign file is refused before it is touched
+            verified_version(connection, str(path))  # a foreign file is refused before it is used
             _switch_to_wal(connection, timeout_seconds)
             _configure(connection, synchronous)
         except BaseException:
@@ -80,19 +98,25 @@ def _switch_to_wal(connection: Database, timeout_seconds: float) -> None:
             time.sleep(_SWITCH_PAUSE_SECONDS)
 
 
-def _configure(connection: Database, synchronous: str) -> None:
-    connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
-    connection.pragma("trusted_schema", False)
+def _protect(connection: Database) -> None:
+    """Have nothing that a file says be run, and no value of it be larger than ours are."""
+    for switch, is_on in _SWITCHES.items():
+        connection.config(switch, is_on)
+    for number, most in _LIMITS.items():
+        connection.limit(number, most)
     connection.pragma("cell_size_check", True)
+    # Pages are read and not mapped: mapped ones are checked (cell_size_check) at every use, which
+    # makes fetching a row three times as dear, and a damaged file could crash the process.
+    connection.pragma("mmap_size", 0)
+
+
+def _configure(connection: Database, synchronous: str) -> None:
     connection.pragma("foreign_keys", True)
     connection.pragma("secure_delete", True)
     connection.pragma("synchronous", synchronous)
     connection.pragma("journal_size_limit", _WAL_LIMIT_BYTES)
     connection.pragma("wal_autocheckpoint", _CHECKPOINT_PAGES)
     connection.pragma("cache_size", -_CACHE_KIB)
-    # Pages are read and not mapped: mapped ones are checked (cell_size_check) at every use, which
-    # makes fetching a row three times as dear, and a damaged file could crash the process.
-    connection.pragma("mmap_size", 0)
     connection.pragma("temp_store", "MEMORY")
     connection.enable_load_extension(True)
     connection.load_extension(sqlite_vec.loadable_path())
@@ -112,6 +136,8 @@ def translated_errors(path: str) -> Generator[None]:
         yield
     except apsw.Error as error:
         raise translated(error, path) from error
+    except UnicodeDecodeError as error:
+        raise NotADatabase(f"{path!r} is damaged: a text in it is no text ({error})") from error
 
 
 def translated(error: BaseException, path: str) -> BaseException:

@@ -51,6 +51,14 @@ class Database(Protocol):
         """Switch a setting of the connection."""
         ...
 
+    def limit(self, number: int, most: int = -1, /) -> int:
+        """Set a limit of the connection, and return what it was."""
+        ...
+
+    def txn_state(self, schema: str, /) -> int:
+        """Return which kind of transaction is open, a broken off statement's snapshot too."""
+        ...
+
     def set_busy_timeout(self, milliseconds: int, /) -> None:
         """Say how long a statement waits for a lock."""
         ...

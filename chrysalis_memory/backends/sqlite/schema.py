@@ -5,9 +5,10 @@ can be rebuilt. Vectors live in one ordinary table per embedding space (``vector
 through their binary codes (``vector_code_N``), which are derived from it.
 """
 
+from collections.abc import Callable
+
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.feed import fill_sums
-from chrysalis_memory.errors import NewerSchema, NotADatabase
 
 APPLICATION_ID = 0x43485259  # "CHRY", in the file's header
 
@@ -138,19 +139,41 @@ MIGRATIONS = (m001_tables, m002_replication)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 
-def migrate(connection: Database, path: str) -> None:
+def space_tables(connection: Database, number: int) -> None:
+    """Create the empty tables of an embedding space."""
+    connection.execute(f"""
+        CREATE TABLE vector_{number} (
+            memory INTEGER PRIMARY KEY REFERENCES memory (number),
+            text_hash BLOB NOT NULL,
+            vector BLOB NOT NULL
+        ) STRICT;
+        CREATE INDEX vector_{number}_by_text ON vector_{number} (text_hash);
+        CREATE TABLE vector_code_{number} (
+            chunk INTEGER PRIMARY KEY,
+            change INTEGER NOT NULL UNIQUE,
+            present BLOB NOT NULL,
+            codes BLOB NOT NULL
+        ) STRICT;
+    """)
+
+
+def migrate(connection: Database, version_of: Callable[[Database], int]) -> None:
     """Bring the file to this version's schema, in one transaction with the record of it.
+
+    Args:
+        connection: The connection.
+        version_of: Verifies the file's schema and returns its version.
 
     Raises:
         NotADatabase: the file belongs to another application.
         NewerSchema: a newer version wrote it.
     """
-    if schema_version(connection, path) == SCHEMA_VERSION:
+    if version_of(connection) == SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Read again under the lock: another process may have migrated meanwhile.
-        for step in range(schema_version(connection, path), SCHEMA_VERSION):
+        for step in range(version_of(connection), SCHEMA_VERSION):
             MIGRATIONS[step](connection)
         connection.pragma("application_id", APPLICATION_ID)
         connection.pragma("user_version", SCHEMA_VERSION)
@@ -158,31 +181,3 @@ def migrate(connection: Database, path: str) -> None:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
-
-
-def schema_version(connection: Database, path: str) -> int:
-    """Return the file's schema version, 0 for an empty file; changes nothing.
-
-    Raises:
-        NotADatabase: the file belongs to another application.
-        NewerSchema: a newer version wrote it.
-    """
-    connection.execute("SAVEPOINT version")  # one snapshot: another process may be migrating
-    try:
-        application = connection.pragma("application_id")
-        version = connection.pragma("user_version")
-        tables = connection.execute("SELECT count(*) FROM sqlite_schema").get
-    finally:
-        connection.execute("RELEASE version")
-    if application != APPLICATION_ID:
-        if application or version or tables:
-            raise NotADatabase(
-                f"{path!r} is a SQLite database of another application; give another path"
-            )
-        return 0
-    if version > SCHEMA_VERSION:
-        raise NewerSchema(
-            f"{path!r} has schema {version}, this version reads up to {SCHEMA_VERSION}; "
-            "upgrade with: pip install --upgrade chrysalis-memory"
-        )
-    return version

@@ -4,8 +4,10 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import apsw
+
 from chrysalis_memory import codec
-from chrysalis_memory.backends.base import MadeVector, Priors, WeightedTerm
+from chrysalis_memory.backends.base import MadeVector, Priors, Term, WeightedTerm
 from chrysalis_memory.backends.rows import (
     NO_ACCESS,
     MemoryRow,
@@ -106,7 +108,12 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
 
     def copy_into(self, path: Path) -> None:
         """Write all that this snapshot holds to a new file, and have it on the disk."""
-        self.connection.execute("VACUUM INTO ?", (str(path),))
+        # SQLite attaches the new file for that, which nothing else may do.
+        self.connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)
+        try:
+            self.connection.execute("VACUUM INTO ?", (str(path),))
+        finally:
+            self.connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         with path.open("rb") as file:
             os.fsync(file.fileno())  # SQLite leaves that to the caller
 
@@ -307,3 +314,18 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
             return []
         condition = self.condition(query)
         return self.ranked_by_words(terms, condition, limit=limit, alone=alone)
+
+    def holding(self, term: Term, query: Query) -> list[int]:
+        """See :meth:`Session.holding`."""
+        return self.numbers_holding(term, self.condition(query))
+
+    def word_totals(self, query: Query) -> tuple[int, int]:
+        """See :meth:`Session.word_totals`."""
+        self.write_words()
+        where = Where(query)
+        memories, tokens = self.connection.execute(
+            "SELECT count(*), coalesce(sum(w.length), 0) FROM memory m "
+            f"JOIN memory_word w ON w.memory = m.number WHERE {where.sql}",
+            where.parameters,
+        ).get
+        return memories, tokens

@@ -14,6 +14,8 @@ from chrysalis_memory.backends.sqlite.vector_index import VectorIndex
 from chrysalis_memory.embedding import Vector, VectorStorage
 from chrysalis_memory.query import Query
 
+_CHUNKS_AT_ONCE = 64
+
 
 class _CodeChange(NamedTuple):
     space: Space
@@ -95,6 +97,12 @@ class VectorSpaces(TokenVectors):
         if after < 0:
             self.drop_tokens(space)
         return self._vectors(space).rebuild(after, limit)
+
+    def rebuild_codes(self, space: Space) -> None:
+        """Make all codes of a space anew that are not those of their vectors."""
+        after: int | None = -1
+        while after is not None:
+            after = self._vectors(space).rebuild(after, _CHUNKS_AT_ONCE)
 
     def _vectors(self, space: Space) -> VectorIndex:
         self.write_codes()

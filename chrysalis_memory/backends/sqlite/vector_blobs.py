@@ -16,6 +16,7 @@ from chrysalis_memory.errors import StorageError
 
 _LARGEST = 127
 _FLOAT_BYTES = 4
+_LENGTH_ERROR = 0.01
 
 
 def encode(vector: Vector, storage: VectorStorage) -> bytes:
@@ -47,6 +48,15 @@ def decode(blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
         places = [place for place, blob in enumerate(blobs) if len(blob) == length]
         vectors[places] = decode([blobs[place] for place in places], dimension)
     return vectors
+
+
+def is_unit(blob: bytes, dimension: int) -> bool:
+    """Tell whether a blob is that of a unit vector."""
+    try:
+        (vector,) = decode([blob], dimension)
+    except StorageError:
+        return False
+    return bool(abs(np.vecdot(vector, vector) - 1) <= _LENGTH_ERROR)  # never of NaN
 
 
 def _of_int8(blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32]:

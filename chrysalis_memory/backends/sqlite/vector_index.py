@@ -28,6 +28,7 @@ from chrysalis_memory.backends.sqlite.codes import (
 )
 from chrysalis_memory.backends.sqlite.conditions import Condition, intersection
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.schema import space_tables
 from chrysalis_memory.backends.sqlite.vector_blobs import decode, encode
 from chrysalis_memory.embedding import Vector, VectorStorage
 from chrysalis_memory.errors import InvalidValue
@@ -105,15 +106,7 @@ class VectorIndex:
 
     def create(self) -> None:
         """Create the empty tables."""
-        self._connection.execute(f"""
-            CREATE TABLE {self._vectors} (
-                memory INTEGER PRIMARY KEY REFERENCES memory (number),
-                text_hash BLOB NOT NULL,
-                vector BLOB NOT NULL
-            ) STRICT;
-            CREATE INDEX {self._vectors}_by_text ON {self._vectors} (text_hash);
-        """)
-        self._codes.create()
+        space_tables(self._connection, self._codes.space.number)
 
     def drop(self) -> None:
         """Remove the tables."""

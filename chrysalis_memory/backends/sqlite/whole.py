@@ -1,14 +1,28 @@
 """Reading a file with all that is derived in it, to see whether it is whole."""
 
+import contextlib
 from collections import Counter
 from typing import Any
 
+import apsw
+
+from chrysalis_memory.backends.base import Space
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
+from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.backends.sqlite.database import number_array
+from chrysalis_memory.backends.sqlite.fingerprint import verified_version
+from chrysalis_memory.backends.sqlite.vector_blobs import is_unit
 from chrysalis_memory.backends.sqlite.words import WordIndex
+from chrysalis_memory.errors import StorageError
 from chrysalis_memory.query import Scalar
 
 _PROBLEMS_MAX = 100
+_SPACES = "SELECT number, dimension FROM space"
+_ALL_SPACES = "SELECT number, fingerprint, model, dimension, name, active FROM space"
+_GHOST_TOKENS = (
+    "SELECT count(*) FROM token_vector t JOIN memory m ON m.number = t.memory "
+    "WHERE m.content IS NULL"
+)
 _COLUMNS = ", ".join(f"m.{column}" for column in MemoryRow._fields[:16])
 
 
@@ -32,9 +46,14 @@ class Whole(WordIndex):
         )
         metadata = self._parts("metadata", numbers, "t.key, t.kind, t.value")
         vectors: dict[int, dict[int, bytes]] = {}
-        for (space,) in self.connection.execute("SELECT number FROM space").fetchall():
-            for number, found in self._parts(f"vector_{space}", numbers, "t.text_hash").items():
-                vectors.setdefault(number, {})[space] = found[0][0]
+        broken: dict[int, set[int]] = {}
+        for space, dimension in self.connection.execute(_SPACES).fetchall():
+            parts = self._parts(f"vector_{space}", numbers, "t.text_hash, t.vector")
+            for number, found in parts.items():
+                text_hash, vector = found[0]
+                vectors.setdefault(number, {})[space] = text_hash
+                if not is_unit(vector, dimension):
+                    broken.setdefault(number, set()).add(space)
         pending = self._parts("pending", numbers, "t.space")
         return [
             IndexedMemory(
@@ -48,6 +67,7 @@ class Whole(WordIndex):
                 tokens == (None if columns[4] is None else self.indexed_words(columns[4])),
                 vectors.get(number, {}),
                 frozenset(space for (space,) in pending.get(number, ())),
+                frozenset(broken.get(number, ())),
             )
             for number, tokens, *columns in rows
         ]
@@ -67,14 +87,42 @@ class Whole(WordIndex):
 
     def damage(self) -> list[str]:
         """See :meth:`Session.damage`; SQLite's own check reads tables and indexes."""
-        # Its check of FTS5 goes by what the connection has seen of the index, and a query makes it
-        # look whether another has written since (SQLite 3.54).
-        self.connection.execute("SELECT rowid FROM memory_text LIMIT 1").fetchall()
-        found = self.connection.execute(f"PRAGMA integrity_check({_PROBLEMS_MAX})").fetchall()
-        problems = [f"SQLite says: {said}" for (said,) in found if said != "ok"]
-        for table, _, other, _ in self.connection.execute("PRAGMA foreign_key_check").fetchall():
-            problems.append(f"a row of {table} belongs to no row of {other}")
-        return problems + self._word_damage()
+        problems = [f"SQLite says: {said}" for said in self.said_by_sqlite(_PROBLEMS_MAX)]
+        try:
+            verified_version(self.connection, "the file")
+        except StorageError as error:
+            problems.append(str(error))
+        rows = self.connection.execute("PRAGMA foreign_key_check").fetchall()
+        for (table, other), count in Counter((row[0], row[2]) for row in rows).items():
+            problems.append(f"{count:,} rows of {table} belong to no row of {other}")
+        for space in map(Space._make, self.connection.execute(_ALL_SPACES).fetchall()):
+            wrong = CodeTable(self.connection, space).wrong_chunks()
+            if wrong:
+                problems.append(
+                    f"{wrong:,} blocks of codes of {space.fingerprint!r} are not those of their "
+                    "vectors"
+                )
+        tokens = self.connection.execute(_GHOST_TOKENS).get
+        if tokens:
+            problems.append(f"{tokens:,} forgotten memories still have token vectors")
+        return problems + self.word_damage()
+
+    def said_by_sqlite(self, most: int) -> list[str]:
+        """Return what SQLite's own check says is wrong, at most so much."""
+        # A search has FTS5 look at what others wrote; its check alone would go by what it knew.
+        with contextlib.suppress(apsw.CorruptError):
+            self.connection.execute(
+                "SELECT count(*) FROM memory_text WHERE memory_text MATCH 'x'"
+            ).fetchall()
+        found = self.connection.execute(f"PRAGMA integrity_check({most})").fetchall()
+        return [said for (said,) in found if said != "ok"]
+
+    def word_damage(self) -> list[str]:
+        """Return what is wrong with the word index."""
+        try:
+            return self._word_damage()
+        except apsw.CorruptError as error:
+            return [f"the word index cannot be read ({error})"]
 
     def _word_damage(self) -> list[str]:
         """Count every token, which the index must have counted too."""
@@ -86,11 +134,11 @@ class Whole(WordIndex):
             tokens.update(found)
             holding.update(set(found))
         problems: list[str] = []
-        kept = self.connection.execute("SELECT memories, tokens FROM word_statistics").get
-        if kept != (memories, tokens.total()):
+        kept = self.connection.execute("SELECT memories, tokens FROM word_statistics").fetchall()
+        if kept != [(memories, tokens.total())]:
             problems.append(
-                f"the word index counts {kept[0]:,} memories and {kept[1]:,} words, and holds "
-                f"{memories:,} and {tokens.total():,}"
+                f"the word index counts {kept} memories and words, and holds "
+                f"{(memories, tokens.total())}"
             )
         wrong = [
             term

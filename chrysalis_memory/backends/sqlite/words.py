@@ -189,7 +189,7 @@ class WordIndex:
         """See :meth:`Session.best_by_words`; ``condition`` is ``None`` where all match."""
         numbers = worth_scoring(
             terms,
-            lambda term: self._holding(term, condition),
+            lambda term: self.numbers_holding(term.term, condition),
             limit=limit,
             memories=self.document_count(),
             may_leave_out=lambda: not (alone or condition is not None or self._any_waits()),
@@ -203,11 +203,13 @@ class WordIndex:
             "WHERE s.active)"
         ).get
 
-    def _holding(self, term: WeightedTerm, condition: Condition | None) -> list[int]:
-        if not term.term.tokens:
+    def numbers_holding(self, term: Term, condition: Condition | None) -> list[int]:
+        """See :meth:`Session.holding`; ``condition`` is ``None`` where all match."""
+        if not term.tokens:
             return []
+        self.write_words()
         rows: list[tuple[int]] = self.connection.execute(
-            "SELECT rowid FROM memory_text WHERE memory_text MATCH ?", (match(term.term),)
+            "SELECT rowid FROM memory_text WHERE memory_text MATCH ?", (match(term),)
         ).fetchall()
         numbers = [number for (number,) in rows]
         if condition is None:
@@ -221,12 +223,19 @@ class WordIndex:
         )
         return dict(rows.fetchall())
 
-    def bm25(self, terms: Sequence[WeightedTerm], numbers: Sequence[int]) -> dict[int, float]:
+    def bm25(
+        self,
+        terms: Sequence[WeightedTerm],
+        numbers: Sequence[int],
+        *,
+        mean_length: float | None = None,
+    ) -> dict[int, float]:
         """See :meth:`Session.bm25`."""
         if not terms or not numbers:
             return {}
-        statistics = self._statistics()
-        mean_length = statistics.tokens / max(statistics.memories, 1)
+        if mean_length is None:
+            statistics = self._statistics()
+            mean_length = statistics.tokens / max(statistics.memories, 1)
         rows = self.connection.execute(
             "SELECT w.memory, w.length, w.tokens "
             "FROM carray(?) AS c CROSS JOIN memory_word w ON w.memory = c.value",

@@ -11,8 +11,8 @@ import apsw
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
-from chrysalis_memory.backends.sqlite.connection import costs_connection, translated
-from chrysalis_memory.backends.sqlite.session import SQLiteSession
+from chrysalis_memory.backends.sqlite.connection import costs_connection
+from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -39,14 +39,24 @@ class GroupWriter(JobThread):
     with what it holds in RAM after memory ran out, and would write an index that is damaged.
 
     Args:
-        open_session: Opens a connection with a session, which only the writer uses.
+        session: A session on a connection that only the writer uses from now on.
         path: Named in errors.
+        open_session: Opens another one.
+        explained: Returns what is to be raised for an error.
     """
 
-    def __init__(self, open_session: Callable[[], SQLiteSession], path: str) -> None:
+    def __init__(
+        self,
+        session: MendingSession,
+        path: str,
+        *,
+        open_session: Callable[[], MendingSession],
+        explained: Callable[[BaseException], BaseException],
+    ) -> None:
         super().__init__(path)
         self._open_session = open_session
-        self._session = open_session()
+        self._explained = explained
+        self._session = session
         self._connection = self._session.connection
         self._is_open = True
         self._path = path
@@ -98,7 +108,7 @@ class GroupWriter(JobThread):
             self._end()
         except BaseException as error:
             self._give_up(error)
-            failure = translated(error, self._path)
+            failure = self._explained(error)
             if failure is error:
                 raise
             raise failure from error
@@ -160,7 +170,7 @@ class GroupWriter(JobThread):
             self._commit_all(group)
         except BaseException as error:  # noqa: BLE001 - handed to the callers through the futures
             self._give_up(error)
-            group.fail(translated(error, self._path))
+            group.fail(self._explained(error))
         finally:
             self._inside = None
 
@@ -199,7 +209,7 @@ class GroupWriter(JobThread):
             connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")
             self._session.undo(marks)
-            job.future.set_exception(translated(error, self._path))
+            job.future.set_exception(self._explained(error))
             return []
         return [(job, result)]
 
