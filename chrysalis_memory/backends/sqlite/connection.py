@@ -18,6 +18,7 @@ _WAL_LIMIT_BYTES = 64 << 20
 # 16 MiB: a checkpoint costs several fsyncs, and a full group of writes fills hundreds of pages.
 _CHECKPOINT_PAGES = 4_000
 _SWITCH_PAUSE_SECONDS = 0.01
+_LOOK_SECONDS = 0.001
 _HEADER = b"SQLite format 3\0"
 # No file that this package writes needs more, and no statement of it: the largest value is a state
 # that was merged up to a whole frame (16 MiB), the longest statement asks for 5,000 ids.
@@ -55,7 +56,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
     with translated_errors(str(path)):
         connection = open_database(str(path))
         try:
-            connection.set_busy_timeout(int(timeout_seconds * 1000))
+            _wait_for_locks(connection, timeout_seconds)
             _protect(connection)
             if synchronous == "FULL":
                 # macOS leaves what is synced in the disk's own cache unless this asks for more.
@@ -67,6 +68,27 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
             connection.close()
             raise
         return connection
+
+
+def _wait_for_locks(connection: Database, timeout_seconds: float) -> None:
+    """Wait for another process's lock as long as is allowed, and look often.
+
+    SQLite's own way looks every 100 ms after a while. Between the writes of others the lock is free
+    for a fraction of a millisecond, and whoever looks seldom may not find it so for seconds.
+    """
+    end_seconds = 0.0
+
+    def wait(looks: int) -> bool:
+        nonlocal end_seconds
+        now = time.monotonic()
+        if looks == 0:
+            end_seconds = now + timeout_seconds
+        if now >= end_seconds:
+            return False
+        time.sleep(_LOOK_SECONDS)
+        return True
+
+    connection.set_busy_handler(wait)
 
 
 def _check_file(path: Path) -> None:
