@@ -71,6 +71,7 @@ class SQLiteBackend:
             self._open_writing(examines=examines),
             str(path),
             open_session=self._open_writing,
+            timeout_seconds=timeout_seconds,
             explained=self._explained,
         )
 

@@ -56,7 +56,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
     with translated_errors(str(path)):
         connection = open_database(str(path))
         try:
-            _wait_for_locks(connection, timeout_seconds)
+            wait_for_locks(connection, timeout_seconds)
             _protect(connection)
             if synchronous == "FULL":
                 # macOS leaves what is synced in the disk's own cache unless this asks for more.
@@ -70,7 +70,7 @@ def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database
         return connection
 
 
-def _wait_for_locks(connection: Database, timeout_seconds: float) -> None:
+def wait_for_locks(connection: Database, timeout_seconds: float) -> None:
     """Wait for another process's lock as long as is allowed, and look often.
 
     SQLite's own way looks every 100 ms after a while. Between the writes of others the lock is free
@@ -89,6 +89,26 @@ def _wait_for_locks(connection: Database, timeout_seconds: float) -> None:
         return True
 
     connection.set_busy_handler(wait)
+
+
+def empty_log(connection: Database, *, timeout_seconds: float, wait_seconds: float) -> bool:
+    """Bring the log into the file and cut it to nothing; tell whether that could be done.
+
+    SQLite begins the log anew only in a moment when nobody reads from it. Where several read all
+    the time there is none, and it would grow without end. This waits for those who read now; who
+    begins meanwhile reads from the file.
+
+    Args:
+        connection: The connection, outside a transaction.
+        timeout_seconds: How long it waits for locks otherwise.
+        wait_seconds: How long to wait for those who read; nobody can write meanwhile.
+    """
+    wait_for_locks(connection, min(wait_seconds, timeout_seconds))
+    try:
+        is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+    finally:
+        wait_for_locks(connection, timeout_seconds)
+    return not is_busy
 
 
 def _check_file(path: Path) -> None:
