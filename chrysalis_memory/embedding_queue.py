@@ -9,7 +9,7 @@ from typing import TypeVar
 from chrysalis_memory import codec
 from chrysalis_memory.embedding import Embedding, Vector
 from chrysalis_memory.errors import ChrysalisError, EmbeddingSpaceMismatch, StoreBusy
-from chrysalis_memory.readers import InThread
+from chrysalis_memory.readers import InThread, finish
 from chrysalis_memory.rerank import pack, token_embedder
 from chrysalis_memory.search import active_space, check_space
 from chrysalis_memory.storage import MemoryStorage, Pending, Space
@@ -211,10 +211,13 @@ class EmbeddingQueue:
         )
         done = await queue.work_off(space, progress)
         async with self._switching:
-            await self._in_thread(lambda: self._storage.activate_space(space))
-            self.embedder, self.name, self._space = embedder, name, space
+            await finish(self._switch(embedder, name, space))  # here and in the store, or neither
         self.wake()
         return done
+
+    async def _switch(self, embedder: Embedder, name: str | None, space: Space) -> None:
+        await self._in_thread(lambda: self._storage.activate_space(space))
+        self.embedder, self.name, self._space = embedder, name, space
 
     def wake(self) -> None:
         """Tell :meth:`run` that memories have come which may wait for a vector."""

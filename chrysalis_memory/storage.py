@@ -13,7 +13,6 @@ from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding, VectorStorage
-from chrysalis_memory.errors import EmbeddingSpaceMismatch
 from chrysalis_memory.identity import Identity
 from chrysalis_memory.opening import Synchronous, open_backend
 from chrysalis_memory.query import Filter, Order, Query, check_page
@@ -314,8 +313,12 @@ class MemoryStorage:
         return known or self.run(work)
 
     def activate_space(self, space: Space) -> None:
-        """Make recall search ``space``, and drop the others."""
-        self.run(lambda t: t.session.activate_space(space))
+        """Make recall search ``space``, and drop the others.
+
+        Raises:
+            EmbeddingSpaceMismatch: the space was dropped meanwhile.
+        """
+        self.run(lambda t: t.activate_space(space))
 
     def pending(self, space: Space, *, limit: int) -> list[Pending]:
         """Return memories that wait for their vector."""
@@ -329,11 +332,7 @@ class MemoryStorage:
         """
 
         def work(transaction: Transaction) -> int:
-            if transaction.space(space.fingerprint) is None:
-                raise EmbeddingSpaceMismatch(
-                    f"the space {space.fingerprint!r} was replaced meanwhile; "
-                    "open the store again with its new embedder"
-                )
+            transaction.require_space(space)
             transaction.session.prefetch_numbers(number for number, _ in vectors)
             return sum(
                 transaction.session.save_vector(space, number, e.text_hash, e.vector)

@@ -17,6 +17,7 @@ from chrysalis_memory.crdt.score_register import score
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import (
+    EmbeddingSpaceMismatch,
     InvalidDocument,
     InvalidValue,
     MemoryForgotten,
@@ -231,6 +232,28 @@ class Transaction:
     def space(self, fingerprint: str) -> Space | None:
         """Return the embedding space with this fingerprint."""
         return next((s for s in self.session.spaces() if s.fingerprint == fingerprint), None)
+
+    def require_space(self, space: Space) -> None:
+        """Make sure that an embedding space is still there.
+
+        Raises:
+            EmbeddingSpaceMismatch: it was dropped meanwhile.
+        """
+        known = self.space(space.fingerprint)
+        if known is None or known.number != space.number:
+            raise EmbeddingSpaceMismatch(
+                f"the space {space.fingerprint!r} was replaced meanwhile; "
+                "open the store again with its new embedder"
+            )
+
+    def activate_space(self, space: Space) -> None:
+        """Make recall search ``space``, and drop the others.
+
+        Raises:
+            EmbeddingSpaceMismatch: it was dropped meanwhile; nothing is dropped for it.
+        """
+        self.require_space(space)
+        self.session.activate_space(space)
 
 
 def _without_access(state: State) -> tuple[object, ...]:

@@ -67,9 +67,11 @@ class Indexing(Started):
         if chosen is None:
             await running.in_thread(lambda: running.storage.rebuild_indexes(progress))
             return await self.embed_pending(progress=progress)
-        done = await running.queue.reindex(chosen, name, progress)
-        self._chosen = name, chosen
-        return done
+        try:
+            return await running.queue.reindex(chosen, name, progress)
+        finally:
+            if running.queue.embedder is chosen:  # also where the caller was cancelled just then
+                self._chosen = name, chosen
 
     async def check(self, *, progress: Progress | None = None) -> IntegrityReport:
         """Read the whole store and return what is not as it must be; see :mod:`.integrity`.

@@ -8,7 +8,7 @@ import pytest
 
 from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec, wire
 from chrysalis_memory.backends.base import Neighbours, Term, WeightedTerm
-from chrysalis_memory.errors import StoreClosed
+from chrysalis_memory.errors import EmbeddingSpaceMismatch, StoreClosed
 from chrysalis_memory.provenance import Among
 from chrysalis_memory.query import Query
 from chrysalis_memory.transaction import document_of
@@ -314,6 +314,14 @@ def test_a_rebuilt_index_gives_the_same_answers(storage: MemoryStorage, space: A
     before = storage.read(lambda s: s.nearest(space, unit(1, 4), 9, EVERYTHING))
     write(storage, lambda session: session.rebuild_index(space))
     assert storage.read(lambda s: s.nearest(space, unit(1, 4), 9, EVERYTHING)) == before
+
+
+def test_a_space_that_was_dropped_meanwhile_cannot_be_activated(storage: MemoryStorage) -> None:
+    first, second = storage.open_space("one", "m", 8), storage.open_space("two", "m", 8)
+    storage.activate_space(second)
+    with pytest.raises(EmbeddingSpaceMismatch, match="replaced meanwhile"):
+        storage.activate_space(first)
+    assert [(space.fingerprint, space.active) for space in storage.spaces()] == [("two", True)]
 
 
 def test_the_first_space_is_active_and_activating_another_drops_it(

@@ -303,7 +303,8 @@ class Rounds:
         now = tables(storage)
         if way == "with a checkpoint" and isinstance(errors[0], StorageError) and now == after:
             # apsw raises what its VFS has raised even where SQLite passes over it, as it does over
-            # a checkpoint that fails; test_injection.py has a real disk refuse one.
+            # a checkpoint that fails; test_injection.py has a real disk refuse one. Of interrupts,
+            # which the package never sends, SQLite tells after it has committed, too.
             self.outcomes["checkpoint that failed"] += 1
             return
         self._judge(errors[0], now, before, after)

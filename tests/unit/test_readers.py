@@ -5,12 +5,13 @@ import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from chrysalis_memory import AgentMemory
 from chrysalis_memory.readers import QuickReads, Readers, open_in_thread
+from embedders.hashing import HashingEmbedder
 
 T = TypeVar("T")
 
@@ -197,3 +198,30 @@ async def test_a_start_that_is_cancelled_leaves_no_thread_behind(tmp_path: Path)
         if "chrysalis" in thread.name:
             await asyncio.to_thread(thread.join, 20)
             assert not thread.is_alive()
+
+
+async def test_a_reindex_that_is_cancelled_as_it_switches_has_switched_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    async with AgentMemory("ada", path=tmp_path / "m.db", embedder="hashing") as memory:
+        await memory.learn("tea is at four")
+        activate = memory.storage.activate_space
+
+        def slowly(space: Any) -> None:
+            begun.set()
+            assert go_on.wait(20)
+            activate(space)
+
+        monkeypatch.setattr(memory.storage, "activate_space", slowly)
+        reindexing = asyncio.create_task(memory.reindex(HashingEmbedder(32)))
+        await asyncio.to_thread(begun.wait, 20)
+        reindexing.cancel()
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await reindexing
+        await memory.learn("coffee is at five")
+        assert [one.content for one in await memory.recall("coffee", k=1)] == ["coffee is at five"]
+        await memory.stop()
+        await memory.start()
+        assert await memory.count() == 2
