@@ -17,6 +17,36 @@ class InThread(Protocol):
         ...
 
 
+async def finish(work: Awaitable[T]) -> T:
+    """Await ``work`` to its end; where the caller is cancelled, that is raised afterwards."""
+    task = asyncio.ensure_future(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled from task.exception()
+    return task.result()
+
+
+async def open_in_thread(
+    in_thread: InThread, open_one: Callable[[], T], close: Callable[[T], Awaitable[None]]
+) -> T:
+    """Open something beside the loop; where the caller is cancelled, it is closed again.
+
+    A thread does not stop halfway: what it opened would stay open, and belong to nobody.
+    """
+    opening = asyncio.ensure_future(in_thread(open_one))
+    try:
+        return await finish(opening)
+    except asyncio.CancelledError:
+        if opening.exception() is None:
+            await finish(close(opening.result()))
+        raise
+
+
 class Readers:
     """Threads that run one piece of work each; the one that ended last is taken first.
 

@@ -18,7 +18,7 @@ from chrysalis_memory.errors import (
     StorageError,
 )
 from chrysalis_memory.learner import Learner
-from chrysalis_memory.readers import Readers
+from chrysalis_memory.readers import Readers, open_in_thread
 from chrysalis_memory.recall import Recollection
 from chrysalis_memory.recaller import Recaller
 from chrysalis_memory.search import active_space
@@ -80,7 +80,11 @@ class Running:
             StorageError: the file cannot be opened.
         """
         config = self.config
-        self._storage = self.storage = await self.in_thread(lambda: self._open_storage(path))
+        self._storage = self.storage = await open_in_thread(
+            self.in_thread,
+            lambda: self._open_storage(path),
+            lambda storage: self.in_thread(storage.close),
+        )
         self.storage.on_group_end(self._deliveries.deliver)
         self._name_writer()
         name, embedder = chosen

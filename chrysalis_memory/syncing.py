@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, SecretStr
 from chrysalis_memory import wire
 from chrysalis_memory.config import AgentMemoryConfig
 from chrysalis_memory.errors import ChrysalisError, StorageError
-from chrysalis_memory.readers import InThread
+from chrysalis_memory.readers import InThread, finish, open_in_thread
 from chrysalis_memory.replication import replicator
 from chrysalis_memory.replication.peers import open_transport, peer_name, takes_token
 from chrysalis_memory.replication.protocol import Report
@@ -159,13 +159,17 @@ class Syncing:
         if takes_token(peer):
             token = token if token is not None else _told(self._config.token)
             key = key if key is not None else _told(self._config.key_for(peer_name(peer)))
-        transport = await self._in_thread(lambda: open_transport(peer, token=token, key=key))
+        transport = await open_in_thread(
+            self._in_thread,
+            lambda: open_transport(peer, token=token, key=key),
+            lambda one: one.close(),
+        )
         try:
             return await replicator.sync(
                 self._replica, transport, progress=progress, in_thread=self._in_thread
             )
         finally:
-            await transport.close()
+            await finish(transport.close())
 
     async def keep_in_sync(
         self,

@@ -11,6 +11,7 @@ from chrysalis_memory.config import AgentMemoryConfig, default_path
 from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import InvalidValue, StoreClosed
+from chrysalis_memory.readers import finish
 from chrysalis_memory.running import Running, choose
 from chrysalis_memory.storage import MemoryStorage
 from embedders.base import Embedder
@@ -65,7 +66,7 @@ class Started:
             try:
                 await running.open(self._path, self._chosen, progress)
             except BaseException:
-                await running.close()
+                await finish(running.close())
                 raise
             self._running, self._loop = running, asyncio.get_running_loop()
 
@@ -73,7 +74,7 @@ class Started:
         """Write what is outstanding and close the file; stopping twice is allowed."""
         running, self._running, self._loop = self._running, None, None
         if running is not None:
-            await running.close()
+            await finish(running.close())
 
     async def __aenter__(self) -> Self:
         await self.start()

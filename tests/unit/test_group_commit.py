@@ -10,7 +10,7 @@ from typing import Any
 import apsw
 import pytest
 
-from chrysalis_memory import MemoryDocument, MemoryStorage
+from chrysalis_memory import MemoryDocument, MemoryStorage, integrity
 from chrysalis_memory.changes import BUCKETS, SUM_MODULUS, bucket_of
 from chrysalis_memory.errors import StorageError, StoreBusy, StoreClosed
 
@@ -382,3 +382,134 @@ def test_sums_are_right_after_some_of_a_group_have_failed(store: MemoryStorage) 
 
     assert outcomes == [True, False, True, False, True]
     assert list(store.read(lambda s: s.digest_sums())) == recomputed(store)
+
+
+# Failures of SQLite itself
+
+
+@contextmanager
+def memory_left(bytes_left: int) -> Iterator[None]:
+    """Let SQLite have so many bytes more than it has now."""
+    apsw.hard_heap_limit(apsw.memory_used() + bytes_left)
+    try:
+        yield
+    finally:
+        apsw.hard_heap_limit(0)
+        apsw.soft_heap_limit(0)
+
+
+def test_a_write_that_memory_is_too_short_for_does_not_keep_others_from_writing(
+    open_store: Open,
+) -> None:
+    storage, other = open_store(), open_store(timeout_seconds=0.05)
+    storage.run(put("before"))
+
+    def starve(transaction: Any) -> None:
+        put("half")(transaction)
+        with memory_left(0):
+            transaction.session.connection.execute("SELECT zeroblob(1000000)").fetchall()
+
+    for write in (storage.run, lambda work: storage.submit(work).result(20)):
+        with memory_left(0), pytest.raises(StorageError, match="out of memory"):
+            write(starve)
+        with memory_left(0), pytest.raises(StorageError, match="out of memory"):
+            write(put("half"))
+        other.run(put("other"))
+
+    storage.run(put("after"))
+    assert stored(storage) == stored(other) == {"before", "other", "after"}
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_an_index_is_whole_after_memory_ran_out_while_words_were_written(
+    open_store: Open, grouped: bool
+) -> None:
+    def texts(session: Any) -> Any:
+        return session.connection.execute(
+            "INSERT INTO memory_text (memory_text, rank) VALUES ('integrity-check', 1)"
+        )
+
+    failed = 0
+    storage = open_store(timeout_seconds=1)
+    for number in range(120):
+        storage.put(MemoryDocument(f"m{number}", f"number {number} of rivers and tea"))
+
+    def starving(bytes_left: int) -> Callable[[Any], None]:
+        def work(transaction: Any) -> None:
+            transaction.put(MemoryDocument("new", "the ferry of a river leaves at seven"))
+            with memory_left(bytes_left):
+                transaction.session.write_words()
+
+        return work
+
+    for bytes_left in range(0, 6_000, 50):
+        try:
+            if grouped:
+                with held(storage):
+                    future = storage.submit(starving(bytes_left))
+                future.result(20)
+            else:
+                storage.run(starving(bytes_left))
+        except StorageError:
+            failed += 1
+        storage.forget(f"m{bytes_left // 50}")
+        storage.run(lambda t: texts(t.session))
+    assert failed > 10
+
+
+def test_the_writing_thread_outlives_whatever_fails_between_two_writes(
+    store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise MemoryError("on purpose")
+
+    session = store.run(lambda transaction: transaction.session)
+    monkeypatch.setattr(session, "mark", fail)
+    running, release = threading.Event(), threading.Event()
+    first = store.submit(lambda _: (running.set(), release.wait(20)))
+    assert running.wait(20)
+    futures = [first, *(store.submit(put(f"m{i}")) for i in range(3))]
+    release.set()
+    errors = [type(future.exception(20)) for future in futures]
+    monkeypatch.undo()
+
+    assert errors[:2] == [MemoryError, MemoryError]
+    assert store.submit(put("after")).result(20) == "after"
+    written = {f"m{i}" for i, error in enumerate(errors[1:]) if error is type(None)}
+    assert stored(store) == {"after", *written}
+
+
+def test_a_listener_that_fails_does_not_end_the_writing_thread(
+    store: MemoryStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("the loop is closed")
+
+    store.on_group_end(fail)
+    assert store.submit(put("a")).result(20) == "a"
+    assert store.submit(put("b")).result(20) == "b"
+    assert "the loop is closed" in caplog.text
+
+
+def test_a_read_that_cannot_be_ended_is_not_seen_by_the_next(store: MemoryStorage) -> None:
+    store.run(put("a"))
+
+    def interrupt_the_end(session: Any) -> None:
+        session.connection.execute("SELECT count(*) FROM memory").fetchall()
+        session.connection.set_progress_handler(lambda: True, 1)
+
+    with pytest.raises(StorageError, match="interrupted"):
+        store.read(interrupt_the_end)
+    store.run(put("b"))
+
+    assert stored(store) == {"a", "b"}
+
+
+def test_words_are_made_anew_beside_those_of_a_write_in_the_same_commit(
+    store: MemoryStorage,
+) -> None:
+    with held(store):
+        store.submit(put("a"))
+        made = store.submit(lambda transaction: transaction.session.rebuild_words())
+    assert made.result(20) is None
+    assert integrity.check(store.read).problems == []

@@ -1,13 +1,16 @@
 """Threads beside the event loop."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 
-from chrysalis_memory.readers import QuickReads, Readers
+from chrysalis_memory import AgentMemory
+from chrysalis_memory.readers import QuickReads, Readers, open_in_thread
 
 T = TypeVar("T")
 
@@ -132,3 +135,65 @@ async def test_a_read_that_fails_raises_and_the_next_is_run_as_ever(readers: Rea
         with pytest.raises(RuntimeError, match="on purpose"):
             await quick.run(fail)
     assert await quick.run(threading.get_ident) == threading.get_ident()
+
+
+async def test_what_was_being_opened_for_a_cancelled_caller_is_closed() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    closed: list[str] = []
+
+    def open_one() -> str:
+        begun.set()
+        assert go_on.wait(20)
+        return "opened"
+
+    async def close(one: str) -> None:
+        await asyncio.sleep(0)
+        closed.append(one)
+
+    opening = asyncio.create_task(open_in_thread(asyncio.to_thread, open_one, close))
+    await asyncio.to_thread(begun.wait, 20)
+    opening.cancel()
+    await asyncio.sleep(0)
+    opening.cancel()  # again, while it waits
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+    assert closed == ["opened"]
+
+
+async def test_what_could_not_be_opened_for_a_cancelled_caller_is_not_closed() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fail() -> str:
+        begun.set()
+        assert go_on.wait(20)
+        raise OSError("on purpose")
+
+    async def close(_: str) -> None:
+        raise AssertionError("there is nothing to close")
+
+    opening = asyncio.create_task(open_in_thread(asyncio.to_thread, fail, close))
+    await asyncio.to_thread(begun.wait, 20)
+    opening.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+
+
+async def test_a_start_that_is_cancelled_leaves_no_thread_behind(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    for turns in (*range(12), 20, 50, 100, 300):
+        memory = AgentMemory("ada", path=tmp_path / f"{turns}.db", embedder="hashing")
+        starting = asyncio.create_task(memory.start())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        starting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await starting
+        await memory.stop()
+    left = [one for one in threading.enumerate() if one not in before]
+    for thread in left:
+        if "chrysalis" in thread.name:
+            await asyncio.to_thread(thread.join, 20)
+            assert not thread.is_alive()

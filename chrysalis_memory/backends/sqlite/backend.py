@@ -11,7 +11,12 @@ import apsw
 from chrysalis_memory import folders
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite.caches import Caches
-from chrysalis_memory.backends.sqlite.connection import connect, translated, translated_errors
+from chrysalis_memory.backends.sqlite.connection import (
+    connect,
+    costs_connection,
+    translated,
+    translated_errors,
+)
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.examination import examine, is_elsewhere, is_of_values
 from chrysalis_memory.backends.sqlite.fingerprint import verified_version
@@ -61,23 +66,27 @@ class SQLiteBackend:
         self._returned = threading.Condition(self._lock)
         self._reading: list[int] = []  # the thread of each connection that is lent
         self._closed = False
+        self._vector_storage: VectorStorage = vector_storage
+        self._examines = examines
+        self._writer = GroupWriter(self._open_writing, str(path), self._explained)
+
+    def _open_writing(self) -> MendingSession:
         connection = self._connect()
         try:
-            self._take_up(connection, examines=examines)
+            self._take_up(connection)
         except BaseException as error:
             connection.close()
             explained = self._explained(error)
             if explained is error:
                 raise
             raise explained from error
-        self._writing = MendingSession(connection, path, vector_storage=vector_storage)
-        self._writer = GroupWriter(connection, self._writing, str(path), self._explained)
+        return MendingSession(connection, self._path, vector_storage=self._vector_storage)
 
-    def _take_up(self, connection: Database, *, examines: bool) -> None:
+    def _take_up(self, connection: Database) -> None:
         """Bring the file to this version's schema; read it through first if it came from others."""
         name = str(self._path)
         is_new = verified_version(connection, name) == 0
-        if examines and not is_new and is_elsewhere(connection, self.place()):
+        if self._examines and not is_new and is_elsewhere(connection, self.place()):
             examine(connection, name)
         migrate(connection, lambda one: verified_version(one, name))
 
@@ -94,15 +103,19 @@ class SQLiteBackend:
             StorageError: SQLite failed.
         """
         session = self._borrow()
+        kept: MendingSession | None = session
         try:
             return self._read(session, work, snapshot=snapshot)
-        except Exception as error:
+        except BaseException as error:
+            if costs_connection(error):
+                kept = None
+                session.connection.close(True)
             explained = self._explained(error)
             if explained is error:
                 raise
             raise explained from error
         finally:
-            self._give_back(session)
+            self._give_back(kept)
 
     @staticmethod
     def _read(session: MendingSession, work: Callable[[Session], T], *, snapshot: bool) -> T:
@@ -204,7 +217,7 @@ class SQLiteBackend:
             for session in self._idle:
                 session.connection.close()
             self._idle.clear()
-        self._writing.connection.close()
+        self._writer.release()
 
     def _borrow(self) -> MendingSession:
         with self._lock:

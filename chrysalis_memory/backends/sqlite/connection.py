@@ -160,3 +160,13 @@ def translated(error: BaseException, path: str) -> BaseException:
         found = StorageError(f"SQLite failed on {path!r}: {error}")
     found.__cause__ = error
     return found
+
+
+def costs_connection(error: BaseException) -> bool:
+    """Tell whether SQLite failed, and not only refused what it was asked.
+
+    What a connection holds in RAM is then given up with it: FTS5 goes on with what it holds after
+    memory ran out, and would write an index that is damaged.
+    """
+    refused = (apsw.BusyError, apsw.LockedError, apsw.ConstraintError, apsw.SQLError)
+    return isinstance(error, apsw.Error | MemoryError) and not isinstance(error, refused)

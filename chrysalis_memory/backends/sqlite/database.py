@@ -83,8 +83,8 @@ class Database(Protocol):
         """Return the number of the row inserted last."""
         ...
 
-    def close(self) -> None:
-        """Close the connection."""
+    def close(self, force: bool = False, /) -> None:
+        """Close the connection; with ``force``, whatever fails meanwhile."""
         ...
 
 

@@ -88,6 +88,7 @@ class WordIndex:
 
     def rebuild_words(self, *, after: int = -1, limit: int = 500) -> int | None:
         """See :meth:`Session.rebuild_words`."""
+        self.write_words()  # those of writes that share this commit
         rows = self.connection.execute(
             "SELECT m.number, m.content, w.tokens FROM memory m "
             "LEFT JOIN memory_word w ON w.memory = m.number "

@@ -1,19 +1,23 @@
 """One writing thread per open store: writes that wait together share one commit."""
 
+import logging
 import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
+import apsw
+
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
-from chrysalis_memory.backends.sqlite.connection import translated_errors
-from chrysalis_memory.backends.sqlite.database import Database
+from chrysalis_memory.backends.sqlite.connection import costs_connection
 from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
+
+logger = logging.getLogger("chrysalis_memory")
 
 GROUP_JOBS_MAX = 512
 GROUP_SECONDS_MAX = 0.05
@@ -30,24 +34,28 @@ class GroupWriter(JobThread):
     Who waits for a write anyway does it in its own thread while nobody else writes: waking another
     thread and being woken takes a tenth of the time of a durable write.
 
+    A failure of SQLite, be it of disk or memory, costs the connection: it is closed, which rolls
+    back what is open however little memory there is, and the next write opens another. FTS5 goes on
+    with what it holds in RAM after memory ran out, and would write an index that is damaged.
+
     Args:
-        connection: The connection; only the writer uses it from now on.
-        session: The session on that connection.
+        open_session: Opens a connection with a session, which only the writer uses.
         path: Named in errors.
         explained: Returns what is to be raised for an error.
     """
 
     def __init__(
         self,
-        connection: Database,
-        session: MendingSession,
+        open_session: Callable[[], MendingSession],
         path: str,
         explained: Callable[[BaseException], BaseException],
     ) -> None:
         super().__init__(path)
         self._explained = explained
-        self._connection = connection
-        self._session = session
+        self._open_session = open_session
+        self._session = open_session()
+        self._connection = self._session.connection
+        self._is_open = True
         self._path = path
         self._turn = threading.Lock()
         """Held by who uses the connection."""
@@ -59,12 +67,16 @@ class GroupWriter(JobThread):
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
+            group = _Group(self._jobs, job)
             self._is_busy = True
             with self._turn:
-                goes_on = self._commit_group(job)
+                self._commit_group(group)
             self._is_busy = False
-            self._tell()
-            if not goes_on:
+            try:
+                self._tell()
+            except Exception:  # the thread is every later write's, too
+                logger.exception("those who wait for writes to %r were not told", self._path)
+            if group.ended:
                 return
 
     def _tell(self) -> None:
@@ -88,22 +100,48 @@ class GroupWriter(JobThread):
         # Others that begin to wait meanwhile are the thread's, or this one would wait for them.
         self._inside = threading.get_ident()
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._session.begin_writing()
+            self._begin()
             result = work(self._session)
-            self._session.write_collected()
-            self._connection.execute("COMMIT")
-            self._session.end_writing()
-        except Exception as error:
-            explained = self._explained(error)
-            if explained is error:
+            self._end()
+        except BaseException as error:
+            self._give_up(error)
+            failure = self._explained(error)
+            if failure is error:
                 raise
-            raise explained from error
+            raise failure from error
         finally:
             self._inside = None
-            if self._connection.in_transaction:  # it failed, or Ctrl-C came between two steps
-                self._connection.execute("ROLLBACK")
         return result
+
+    def _begin(self) -> None:
+        if not self._is_open:
+            self._session = self._open_session()
+            self._connection, self._is_open = self._session.connection, True
+        if self._connection.in_transaction:  # Ctrl-C came before it was rolled back
+            self._connection.execute("ROLLBACK")
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._session.begin_writing()
+
+    def _end(self) -> None:
+        self._session.write_collected()
+        self._connection.execute("COMMIT")
+        self._session.end_writing()
+
+    def _give_up(self, error: BaseException) -> None:
+        """Roll back what is open, and close the connection where SQLite has failed."""
+        if not self._is_open:
+            return
+        if costs_connection(error) or not self._is_rolled_back():
+            self._is_open = False
+            self._connection.close(True)
+
+    def _is_rolled_back(self) -> bool:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except (apsw.Error, MemoryError):
+            return False  # the caller is told why the write failed, not what came of it
+        return True
 
     @property
     def is_inside(self) -> bool:
@@ -116,72 +154,61 @@ class GroupWriter(JobThread):
         with self._turn:
             pass
 
-    def _commit_group(self, first: Job) -> bool:
-        """Run ``first`` and all that waits behind it; tell whether to go on afterwards."""
+    def release(self) -> None:
+        """Close the connection, after :meth:`close`."""
+        if self._is_open:
+            self._is_open = False
+            self._connection.close()
+
+    def _commit_group(self, group: "_Group") -> None:
+        """Run the jobs of a group and commit them; whatever happens, each future ends."""
         self._inside = threading.get_ident()
         try:
-            return self._commit_all(_Group(self._jobs, first))
+            self._commit_all(group)
+        except BaseException as error:  # noqa: BLE001 - handed to the callers through the futures
+            self._give_up(error)
+            group.fail(self._explained(error))
         finally:
             self._inside = None
 
-    def _commit_all(self, group: "_Group") -> bool:
+    def _commit_all(self, group: "_Group") -> None:
+        try:
+            self._begin()
+        except (apsw.Error, StorageError):
+            group.take_all()  # each would wait the whole timeout in turn; they fail together
+            raise
         done: list[tuple[Job, Any]] = []
-        try:
-            with translated_errors(self._path):
-                self._connection.execute("BEGIN IMMEDIATE")
-                self._session.begin_writing()
-        except StorageError as error:
-            group.fail_waiting(error)
-            return not group.ended
         for job in group.jobs():
-            if not job.future.set_running_or_notify_cancel():
-                continue
-            failure = self._run_one(job, done)
-            if failure is not None and not self._connection.in_transaction:
-                # Rolled back as a whole: by us, before anything was done, or by SQLite, which gives
-                # up a transaction when the disk is full or fails. Nothing of it holds.
-                _fail([earlier for earlier, _ in done], failure)
-                return not group.ended
-        self._commit(done)
-        return not group.ended
-
-    def _run_one(self, job: Job, done: list[tuple[Job, Any]]) -> BaseException | None:
-        is_first = not done
-        marks = None if is_first else self._session.mark()
-        try:
-            # The transaction is all that the first needs: there is nothing before it to keep.
-            if not is_first:
-                self._connection.execute("SAVEPOINT job")
-            result = job.work(self._session)
-            if not is_first:
-                self._connection.execute("RELEASE job")
-        except BaseException as error:  # noqa: BLE001 - handed to the caller through the future
-            failure = self._explained(error)
-            if self._connection.in_transaction:
-                if marks is None:
-                    self._connection.execute("ROLLBACK")
-                else:
-                    self._connection.execute("ROLLBACK TO job")
-                    self._connection.execute("RELEASE job")
-                    self._session.undo(marks)
-            job.future.set_exception(failure)
-            return failure
-        done.append((job, result))
-        return None
-
-    def _commit(self, done: list[tuple[Job, Any]]) -> None:
-        try:
-            self._session.write_collected()
-            self._connection.execute("COMMIT")
-            self._session.end_writing()
-        except BaseException as error:  # noqa: BLE001 - handed to the callers through the futures
-            failure = self._explained(error)
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            _fail([job for job, _ in done], failure)
-            return
+            if job.future.set_running_or_notify_cancel():
+                done += self._run_one(job, is_first=not done)
+        self._end()
         for job, result in done:
             job.future.set_result(result)
+
+    def _run_one(self, job: Job, *, is_first: bool) -> list[tuple[Job, Any]]:
+        """Run a job; return it with its result, or nothing if it failed alone.
+
+        Raises:
+            BaseException: it failed, and nothing that was done before it holds.
+        """
+        connection = self._connection
+        if is_first:  # the transaction is all that it needs: there is nothing before it to keep
+            return [(job, job.work(self._session))]
+        marks = self._session.mark()
+        connection.execute("SAVEPOINT job")
+        try:
+            result = job.work(self._session)
+            connection.execute("RELEASE job")
+        except BaseException as error:
+            # SQLite gives up the whole transaction when, for example, the disk is full.
+            if costs_connection(error) or not connection.in_transaction:
+                raise
+            connection.execute("ROLLBACK TO job")
+            connection.execute("RELEASE job")
+            self._session.undo(marks)
+            job.future.set_exception(self._explained(error))
+            return []
+        return [(job, result)]
 
 
 class _Group:
@@ -189,35 +216,38 @@ class _Group:
 
     def __init__(self, jobs: "queue.SimpleQueue[Job | None]", first: Job) -> None:
         self._jobs = jobs
-        self._first = first
+        self._taken = [first]
         self.ended = False
 
     def jobs(self) -> Iterator[Job]:
+        """Iterate over the jobs, taking those that wait one by one."""
         deadline = time.monotonic() + GROUP_SECONDS_MAX
-        yield self._first
-        for _ in range(GROUP_JOBS_MAX - 1):
-            job = None if time.monotonic() > deadline else self._next()
+        yield self._taken[0]
+        while len(self._taken) < GROUP_JOBS_MAX and time.monotonic() <= deadline:
+            job = self._next()
             if job is None:
                 return
             yield job
 
-    def fail_waiting(self, error: StorageError) -> None:
-        # Those that wait would each wait the whole timeout in turn; they fail with the first.
-        job: Job | None = self._first
-        while job is not None:
-            if job.future.set_running_or_notify_cancel():
-                job.future.set_exception(error)
-            job = self._next()
+    def take_all(self) -> None:
+        """Take all jobs that wait."""
+        while self._next() is not None:
+            pass
+
+    def fail(self, error: BaseException) -> None:
+        """End all jobs that were taken and have not ended."""
+        for job in self._taken:
+            future = job.future
+            if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
+                future.set_exception(error)
 
     def _next(self) -> Job | None:
         try:
             job = self._jobs.get_nowait()
         except queue.Empty:
             return None
-        self.ended = job is None
+        if job is None:
+            self.ended = True
+        else:
+            self._taken.append(job)
         return job
-
-
-def _fail(jobs: list[Job], error: BaseException) -> None:
-    for job in jobs:
-        job.future.set_exception(error)
