@@ -18,6 +18,7 @@
     │   └── PeerRefused                the peer does not let this replica in
     └── StorageError                   the store could not do what was asked; nothing was changed
         ├── StoreBusy                  another process holds the write lock; retry
+        │   └── ErasureIncomplete      forgotten, but its bytes are not gone yet; retry
         ├── StoreClosed                the store was used after close()
         ├── NotADatabase               the path is a directory, damaged, or no Chrysalis memory
         ├── NewerSchema                the file was written by a newer version
@@ -35,6 +36,7 @@ __all__ = [
     "DocumentMismatch",
     "EmbedderError",
     "EmbeddingSpaceMismatch",
+    "ErasureIncomplete",
     "ExtractorError",
     "ExtractorUnavailable",
     "InvalidDocument",
@@ -124,6 +126,13 @@ class StorageError(ChrysalisError):
 
 class StoreBusy(StorageError):
     """Another process held the write lock for longer than the timeout; the call may be retried."""
+
+
+class ErasureIncomplete(StoreBusy):
+    """A memory was forgotten for good, but its bytes are still in the file or its log.
+
+    Erasing it again, once what the message names has ended, makes them go.
+    """
 
 
 class StoreClosed(StorageError):

@@ -164,6 +164,14 @@ class Changing(Started):
             span.count(int(existed))
         return existed
 
+    async def erase(self, memory_id: str, *more: str) -> int:
+        """Forget memories so that no byte is left; see :meth:`.MemoryStorage.erase`."""
+        running = self._open
+        with self._traced("delete_memory", memory_id) as span:
+            erased = await running.in_thread(lambda: running.storage.erase(memory_id, *more))
+            span.count(erased)
+        return erased
+
     async def consolidate(self, ids: Sequence[str], *, how: How = "link") -> str:
         """Link or join memories that say the same, return the oldest's id; see :mod:`.hygiene`."""
         with self._traced("update_memory") as span:

@@ -379,6 +379,28 @@ class Backend(Protocol):
         """
         ...
 
+    def check_cleanable(self) -> None:
+        """Make sure that :meth:`clean` can do what it says.
+
+        Raises:
+            StorageError: this kind of store can only be cleaned by its administrator.
+        """
+        ...
+
+    def clean(self, *, at_once: bool, pauses: bool = True) -> bool:
+        """Leave no byte of what was forgotten; tell whether there was something to do.
+
+        Args:
+            at_once: Whether to do so even if nothing was noted by
+                :meth:`ChangeFeed.note_residue`, and to wait for others as long as a write does.
+            pauses: Whether what was noted is left for later if the last cleaning was not long ago.
+
+        Raises:
+            StoreBusy: another process writes, or reads an earlier state.
+            StorageError: the engine could not.
+        """
+        ...
+
     def close(self) -> None:
         """Finish accepted writes and what is being read, and release the engine."""
         ...

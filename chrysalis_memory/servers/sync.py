@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
@@ -105,7 +106,9 @@ class SyncRoute:
             most_bytes=FRAME_BYTES_MAX,
             most_seconds=_BODY_SECONDS_MAX,
         )
-        return Response(await self._answer(body, writes=writes), media_type=CONTENT_TYPE)
+        answer = await self._answer(body, writes=writes)
+        tidy = BackgroundTask(self._readers.run, self._replica.storage.tidy) if writes else None
+        return Response(answer, media_type=CONTENT_TYPE, background=tidy)
 
     async def _answer(self, body: bytes, *, writes: bool) -> bytes:
         answered = await self._readers.run(lambda: self._answer_once(body, writes=writes))

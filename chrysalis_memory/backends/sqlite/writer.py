@@ -96,6 +96,21 @@ class GroupWriter(JobThread):
                 self._connection.execute("ROLLBACK")
         return result
 
+    def alone(self, work: Callable[[Database], T]) -> T:
+        """Run ``work`` on the connection outside a transaction, while no write runs.
+
+        Raises:
+            StoreClosed: the writer was closed.
+            StorageError: called from inside a write, which would wait for itself; or SQLite failed.
+        """
+        if self.is_inside:
+            raise StorageError("a file cannot be cleaned inside a write; let the write end first")
+        with self._turn:
+            if self._closed:
+                raise StoreClosed(f"the store {self._path!r} is closed; open it again")
+            with translated_errors(self._path):
+                return work(self._connection)
+
     @property
     def is_inside(self) -> bool:
         """Whether the caller runs inside a write, where waiting for another cannot end."""
