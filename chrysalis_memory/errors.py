@@ -21,6 +21,7 @@
         │   └── ErasureIncomplete      forgotten, but its bytes are not gone yet; retry
         ├── StoreClosed                the store was used after close()
         ├── NotADatabase               the path is a directory, damaged, or no Chrysalis memory
+        │   └── WrongKey               an encrypted file, and a key that does not open it
         ├── NewerSchema                the file was written by a newer version
         └── EmbeddingSpaceMismatch     the file's vectors were made by another embedder
 
@@ -53,6 +54,7 @@ __all__ = [
     "StoreBusy",
     "StoreClosed",
     "UnsupportedProtocol",
+    "WrongKey",
 ]
 
 
@@ -141,6 +143,10 @@ class StoreClosed(StorageError):
 
 class NotADatabase(StorageError):
     """The path cannot be opened as a Chrysalis memory."""
+
+
+class WrongKey(NotADatabase):
+    """The key that was given is not the file's, or the file is not encrypted."""
 
 
 class NewerSchema(StorageError):

@@ -136,6 +136,7 @@ class Running:
             synchronous=self._config.synchronous,
             index_ram_bytes=self._config.index_ram_bytes,
             vector_storage=self._config.vector_storage,
+            key=self._config.key,
         )
 
     async def close(self) -> None:

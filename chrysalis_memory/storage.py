@@ -13,8 +13,9 @@ from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding, VectorStorage
+from chrysalis_memory.encryption_key import EncryptionKey, KeySource
 from chrysalis_memory.identity import Identity
-from chrysalis_memory.opening import Synchronous, open_backend
+from chrysalis_memory.opening import Synchronous, is_plain, open_backend, rekey
 from chrysalis_memory.query import Filter, Order, Query, check_page
 from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
@@ -23,6 +24,7 @@ from chrysalis_memory.transaction import Transaction, document_of
 
 __all__ = [
     "Accuracy", "MemoryStorage", "Pending", "Session", "Space", "StoreStatistics", "StoredMemory",
+    "is_plain",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -51,10 +53,12 @@ class MemoryStorage(StoredVectors):
             A database holds its index itself.
         vector_storage: What vectors are stored as from now on: ``"float32"``, or ``"int8"`` in a
             quarter of the bytes. A file may hold both; a database holds float32.
+        key: Encrypts the file (extra ``encryption``): a passphrase, bytes, or what returns them.
 
     Raises:
         InvalidValue: a path or an option that is not acceptable.
         NotADatabase: a directory, a damaged file, or another application's.
+        WrongKey: the key does not open the file, or the file is not encrypted.
         NewerSchema: the store was written by a newer version.
         StorageError: a database that cannot be used, or the extra ``postgres`` is missing.
 
@@ -75,15 +79,18 @@ class MemoryStorage(StoredVectors):
         clock: HybridLogicalClock | None = None,
         index_ram_bytes: int | None = None,
         vector_storage: VectorStorage = "float32",
+        key: KeySource | EncryptionKey | None = None,
     ) -> None:
         self.instance = wire.check_name(instance, what="instance")
         self.clock = HybridLogicalClock() if clock is None else clock
+        self._key = EncryptionKey.of(key)
         opened = open_backend(
             path,
             timeout_seconds=timeout_seconds,
             synchronous=synchronous,
             index_ram_bytes=index_ram_bytes,
             vector_storage=vector_storage,
+            key=self._key,
         )
         self._backend, self._temporary = opened.backend, opened.temporary
         self.path: Path | DatabaseURL = opened.path
@@ -337,8 +344,11 @@ class MemoryStorage(StoredVectors):
     def clone(self, path: str | Path) -> str:
         """Write a copy, as :meth:`backup`, that is a replica already; return its replica id."""
         self.backup(path)
-        with MemoryStorage(path, self.instance) as copy:  # found in a new place, it takes new names
+        # Found in a new place, it takes new names.
+        with MemoryStorage(path, self.instance, key=self._key) as copy:
             return copy.replica
+
+    rekey = staticmethod(rekey)
 
     def close(self) -> None:
         """Finish queued writes and running reads, close the file; closing twice is allowed."""

@@ -154,7 +154,9 @@ class Syncing:
         secret = self._config.token
         if token is None and secret is not None and takes_token(peer):
             token = secret.get_secret_value()
-        transport = await self._in_thread(lambda: open_transport(peer, token=token))
+        transport = await self._in_thread(
+            lambda: open_transport(peer, token=token, key=self._config.key)
+        )
         try:
             return await replicator.sync(
                 self._replica, transport, progress=progress, in_thread=self._in_thread

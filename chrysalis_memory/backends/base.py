@@ -380,24 +380,18 @@ class Backend(Protocol):
         ...
 
     def check_cleanable(self) -> None:
-        """Make sure that :meth:`clean` can do what it says.
-
-        Raises:
-            StorageError: this kind of store can only be cleaned by its administrator.
-        """
+        """Raise ``StorageError`` if only an administrator can do what :meth:`clean` does."""
         ...
 
     def clean(self, *, at_once: bool, pauses: bool = True) -> bool:
         """Leave no byte of what was forgotten; tell whether there was something to do.
 
         Args:
-            at_once: Whether to do so even if nothing was noted by
-                :meth:`ChangeFeed.note_residue`, and to wait for others as long as a write does.
-            pauses: Whether what was noted is left for later if the last cleaning was not long ago.
+            at_once: Do so even if nothing was noted, and wait for others as a write does.
+            pauses: Leave what was noted for later if the last cleaning was not long ago.
 
         Raises:
             StoreBusy: another process writes, or reads an earlier state.
-            StorageError: the engine could not.
         """
         ...
 

@@ -17,10 +17,13 @@ from chrysalis_memory.backends.sqlite.schema import migrate
 from chrysalis_memory.backends.sqlite.session import SQLiteSession
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
 from chrysalis_memory.embedding import VectorStorage
+from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
 
+_IN_RAM_BYTES_MAX = 256 << 20
+"""Cleaning copies what lives of a larger file to a temporary file, and of others to RAM."""
 _TIDY_SECONDS = 0.1
 """How long cleaning waits for others that was not asked for."""
 _PAUSES = 99
@@ -36,6 +39,7 @@ class SQLiteBackend:
         synchronous: ``FULL`` (a returned write survives a power cut) or ``NORMAL``.
         index_ram_bytes: The most RAM that the codes of a space may take.
         vector_storage: What vectors that are written are stored as.
+        key: What the file is encrypted with.
 
     Raises:
         NotADatabase: a directory, another application's file, or a damaged one.
@@ -50,10 +54,12 @@ class SQLiteBackend:
         synchronous: str = "FULL",
         index_ram_bytes: int | None = None,
         vector_storage: VectorStorage = "float32",
+        key: EncryptionKey | None = None,
     ) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
+        self._key = key
         self._caches = Caches(index_ram_bytes)
         self._idle: list[SQLiteSession] = []
         self._lock = threading.Lock()
@@ -73,7 +79,10 @@ class SQLiteBackend:
 
     def _connect(self) -> Database:
         return connect(
-            self._path, timeout_seconds=self._timeout_seconds, synchronous=self._synchronous
+            self._path,
+            timeout_seconds=self._timeout_seconds,
+            synchronous=self._synchronous,
+            key=self._key,
         )
 
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
@@ -163,9 +172,13 @@ class SQLiteBackend:
         connection.set_busy_timeout(int(wait_seconds * 1000))
         try:
             cleaning.truncate(connection)  # who reads an earlier state is met before the work
-            cleaning.clean(connection, self._path)
+            cleaning.clean(connection, in_ram=self._fits_in_ram())
         finally:
             connection.set_busy_timeout(int(self._timeout_seconds * 1000))
+
+    def _fits_in_ram(self) -> bool:
+        # A temporary file is not encrypted.
+        return self._key is not None or self._path.stat().st_size <= _IN_RAM_BYTES_MAX
 
     def close(self) -> None:
         """Finish queued writes and what is being read, then close every connection.

@@ -14,14 +14,12 @@ The cost grows with the file, not with what is erased: about ten times that of c
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
 import apsw
 
 from chrysalis_memory.backends.sqlite.database import Database
 
 _MARK = "residue"
-_IN_RAM_BYTES_MAX = 256 << 20
 # The first byte of a separator names the index that it belongs to. "\U0010ffff" ends no word.
 _STALE = """
 SELECT EXISTS (
@@ -44,12 +42,12 @@ def is_marked(connection: Database) -> bool:
     return bool(found.get)
 
 
-def clean(connection: Database, path: Path) -> None:
+def clean(connection: Database, *, in_ram: bool) -> None:
     """Leave no byte of what was forgotten, in the file and in its log.
 
     Args:
         connection: The connection that writes, outside a transaction.
-        path: The file.
+        in_ram: Whether to copy what lives to RAM on the way, and not to a temporary file.
 
     Raises:
         apsw.BusyError: another connection writes, or reads an earlier state, for too long.
@@ -59,7 +57,7 @@ def clean(connection: Database, path: Path) -> None:
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (_MARK,)).get
     if connection.execute(_STALE).get:
         connection.execute("INSERT INTO memory_text (memory_text) VALUES ('rebuild')")
-    with _temporary_in(connection, path):
+    with _temporary(connection, in_ram=in_ram):
         connection.execute("VACUUM")
     truncate(connection)
     if found is not None:
@@ -78,9 +76,8 @@ def truncate(connection: Database) -> None:
 
 
 @contextmanager
-def _temporary_in(connection: Database, path: Path) -> Generator[None]:
-    """Let VACUUM hold a small file in RAM; of a large one it holds what lives in a file."""
-    if path.stat().st_size <= _IN_RAM_BYTES_MAX:
+def _temporary(connection: Database, *, in_ram: bool) -> Generator[None]:
+    if in_ram:
         yield
         return
     connection.pragma("temp_store", "FILE")
