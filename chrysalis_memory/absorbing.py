@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from chrysalis_memory import codec, wire
+from chrysalis_memory import codec, provenance, wire
 from chrysalis_memory.codec import shown
 from chrysalis_memory.embedding_queue import Progress
 from chrysalis_memory.errors import ExtractorError, ExtractorUnavailable, InvalidValue
@@ -68,6 +68,7 @@ class Wanted:
     observed_at: datetime | None
     keep_turns: bool
     first_position: int
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.extractor, Extractor):  # pyright: ignore[reportUnnecessaryIsInstance]
@@ -78,6 +79,8 @@ class Wanted:
         if self.namespace is not None:
             wire.check_namespace(self.namespace)
         wire.check_episode(self.episode)
+        if self.source is not None:
+            provenance.check_source(self.source)
         if wire.check_position(self.first_position) is None:
             raise InvalidValue("first_position must be an integer of 0 or more, got None")
         if self.observed_at is not None and self.observed_at.tzinfo is None:
@@ -119,7 +122,8 @@ class Absorber:
         mark = _MARK + _digest(
             [wanted.extractor.name, wanted.namespace, episode, wanted.first_position,
              wanted.keep_turns, wanted.observed_at and wanted.observed_at.isoformat(),
-             [number for number, _ in valid], said]
+             [number for number, _ in valid], said,
+             *([] if wanted.source is None else [wanted.source])]
         )  # fmt: skip
         self._report.was_known = await self._in_thread(lambda: self._is_marked(mark))
         if self._report.was_known:
@@ -195,6 +199,7 @@ class Absorber:
             "memory_type": fact.memory_type,
             "tags": fact.tags,
             "confidence": fact.confidence,
+            "source": self._wanted.source,
             "only_add": True,
         }
         if fact.is_turn:

@@ -13,6 +13,7 @@ from hashlib import blake2b
 from typing import Any, TypeVar, cast
 
 import msgpack
+import numpy as np
 
 from chrysalis_memory.errors import InvalidDocument, InvalidValue
 
@@ -21,8 +22,16 @@ T = TypeVar("T")
 # msgpack ships without types.
 _packb: Callable[..., bytes] = cast("Any", msgpack).packb
 _unpackb: Callable[..., Any] = cast("Any", msgpack).unpackb
+_Unpacker: Callable[..., Any] = cast("Any", msgpack).Unpacker
 
 JSON_DEPTH_MAX = 32
+VALUES_MAX = 300_000
+"""The most values in one document from elsewhere. A byte of input may become a container of a
+hundred; a memory of 10,000 tags, each by three writers, has fewer."""
+_SURELY_FEW_BYTES = 4096
+MANY_VALUES_MAX = 10_000_000
+"""In one document that holds many memories."""
+_SLICE_BYTES = 1 << 20
 _SHOWN_MAX = 80
 _REPR = reprlib.Repr()  # follows nesting a few levels down only
 _REPR.maxstring = _REPR.maxother = _SHOWN_MAX
@@ -122,6 +131,48 @@ def unpack(data: bytes) -> Any:
         raise InvalidDocument(f"not a MessagePack value: {error}") from error
 
 
+def unpack_foreign(data: bytes) -> Any:
+    """Read MessagePack bytes from elsewhere, as :func:`unpack`, without their taking much memory.
+
+    Raises:
+        InvalidDocument: also for more than :data:`VALUES_MAX` values.
+    """
+    if len(data) <= _SURELY_FEW_BYTES:
+        return unpack(data)
+    try:
+        # Arrays are made as long as they say they are, before their items are read; so first it is
+        # seen that the items are there.
+        whole = _Unpacker(max_buffer_size=len(data))
+        whole.feed(data)
+        whole.skip()
+        count = _Countdown(VALUES_MAX)
+        return _unpackb(
+            data,
+            use_list=False,
+            list_hook=count,
+            object_hook=count,
+            max_array_len=VALUES_MAX,
+            max_map_len=VALUES_MAX,
+        )
+    except (ValueError, msgpack.exceptions.UnpackException) as error:
+        raise InvalidDocument(f"not a MessagePack value: {error}") from error
+
+
+class _Countdown:
+    """Lets containers through until they hold more values than allowed."""
+
+    __slots__ = ("_left",)
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+
+    def __call__(self, container: Any) -> Any:
+        self._left -= len(container) + 1
+        if self._left < 0:
+            raise ValueError(f"more than {VALUES_MAX:,} values")
+        return container
+
+
 def ordered(mapping: dict[str, T]) -> dict[str, T]:
     """Return the mapping with its keys in code point order, as canonical bytes need it."""
     return dict(sorted(mapping.items())) if len(mapping) > 1 else mapping
@@ -137,16 +188,48 @@ def text_hash(text: str) -> bytes:
     return digest(text.encode())
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(text: str | bytes, *, most_values: int = VALUES_MAX) -> Any:
     """Read strict JSON: no NaN, no infinities, no key twice in one object.
+
+    Args:
+        text: The JSON; bytes are UTF-8.
+        most_values: How many values it may hold; what holds more is not parsed.
 
     Raises:
         InvalidDocument: the text is not such JSON.
     """
     try:
+        _check_values(text, most_values)
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_unique_keys)
     except (ValueError, RecursionError) as error:
         raise InvalidDocument(f"not strict JSON: {error}") from error
+
+
+def _check_values(text: str | bytes, most: int) -> None:
+    """Refuse JSON of very many values by counting what stands between and around them."""
+    if len(text) <= most:
+        return
+    data = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    marks = sum(data.count(mark) for mark in _MARKS)
+    if marks > most and _marks_outside_strings(data) > most:
+        raise ValueError(f"more than {most:,} values; split it")
+
+
+_MARKS = b",", b"[", b"{"
+
+
+def _marks_outside_strings(data: bytes) -> int:
+    """Count marks of values, in slices: there are texts of nothing but commas, and of quotes."""
+    data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
+    marks, inside = 0, 0
+    for start in range(0, len(data), _SLICE_BYTES):
+        piece = np.frombuffer(data[start : start + _SLICE_BYTES], np.uint8)
+        # How many quotes stood before, modulo 256: whether that is odd is all that matters.
+        within = (np.cumsum(piece == ord('"'), dtype=np.uint8) + inside) & 1
+        is_mark = np.logical_or.reduce([piece == ord(mark) for mark in _MARKS])
+        marks += int(np.count_nonzero(is_mark & (within == 0)))
+        inside = int(within[-1])
+    return marks
 
 
 def _refuse_constant(constant: str) -> None:

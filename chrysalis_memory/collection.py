@@ -126,7 +126,7 @@ class MemoryCollection:
         Raises:
             InvalidDocument: not such a list; nothing is returned in part.
         """
-        plain = codec.parse_json(text)
+        plain = codec.parse_json(text, most_values=codec.MANY_VALUES_MAX)
         if not isinstance(plain, list):
             raise InvalidDocument(f"a collection is a JSON list, got {type(plain).__name__}")
         collection = cls(instance_id)

@@ -2,12 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
 from platformdirs import user_data_path
-from pydantic import BeforeValidator, Field, PlainValidator, SecretStr, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
 
 from chrysalis_memory import codec, wire
@@ -15,8 +23,11 @@ from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import refused
 from chrysalis_memory.recall import Weights
+from chrysalis_memory.replication.peers import peer_name, takes_token
+from chrysalis_memory.replication.signing import PeerKey
 from chrysalis_memory.storage import Accuracy
 
 _PLAIN_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -35,6 +46,24 @@ def _several(value: object) -> object:
     return value
 
 
+def _keys(value: object) -> object:
+    """Check one key, or one for each of several peers, also as JSON; nothing shows a key."""
+    if value is None:
+        return None
+    if isinstance(value, str) and value.startswith("{"):
+        value = json.loads(value)
+    if isinstance(value, Mapping):
+        several = cast("Mapping[object, object]", value)
+        return {peer_name(str(url)): _key(one) for url, one in several.items()}
+    return _key(value)
+
+
+def _key(value: object) -> SecretStr:
+    secret = value if isinstance(value, SecretStr) else SecretStr(str(value))
+    PeerKey.parse(secret.get_secret_value())
+    return secret
+
+
 def _place(value: object) -> Path | DatabaseURL | None:
     if value is None:
         return None
@@ -42,6 +71,11 @@ def _place(value: object) -> Path | DatabaseURL | None:
         place = named(value)
         return place if isinstance(place, DatabaseURL) else Path(place)
     raise ValueError(f"a path is a string or a Path, got {type(value).__name__}")
+
+
+def _trusted(factors: dict[str, float]) -> dict[str, float]:
+    Trust.of(factors)
+    return factors
 
 
 class AgentMemoryConfig(BaseSettings):
@@ -52,7 +86,11 @@ class AgentMemoryConfig(BaseSettings):
     """
 
     model_config = SettingsConfigDict(
-        env_prefix="CHRYSALIS_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix="CHRYSALIS_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,
     )
 
     path: Annotated[Path | DatabaseURL | None, PlainValidator(_place)] = None
@@ -68,6 +106,9 @@ class AgentMemoryConfig(BaseSettings):
     """Whether a returned write survives a power cut (``FULL``)."""
     weights: Weights = Weights()
     """How recall weighs what it finds."""
+    trust: Annotated[dict[str, float], AfterValidator(_trusted)] = Field(default_factory=dict)
+    """How far sources are trusted, 0 to 1, by name or by a prefix that ends in ``*``; see
+    docs/trust.md. In the environment a JSON object."""
     candidates: Annotated[int, Field(ge=1, le=1000)] = 20
     """How many candidates each index gives to recall, at least; never fewer than ``2 · k``, and 50
     where they are ranked again."""
@@ -98,8 +139,34 @@ class AgentMemoryConfig(BaseSettings):
     """What encrypts the file: a passphrase, bytes, or what returns them; see docs/encryption.md."""
     token: SecretStr | None = None
     """The bearer token for peers on HTTP."""
+    sync_key: Annotated[
+        SecretStr | Mapping[str, SecretStr] | None, NoDecode, BeforeValidator(_keys)
+    ] = None
+    """What frames to peers on HTTP are signed with, ``name:secret`` as ``chrysalis keygen`` prints
+    it; for several peers a mapping from URL to key, in the environment as JSON: whoever knows a
+    key can speak as its peer, so no two servers may know the same."""
     telemetry_contents: bool = False
     """Whether spans hold queries and memories, where the program traces; see docs/telemetry.md."""
+
+    @model_validator(mode="after")
+    def _check_keys(self) -> Self:
+        served = [peer for peer in self.sync_with if takes_token(peer)]
+        if isinstance(self.sync_key, SecretStr) and len(served) > 1:
+            raise ValueError(
+                f"sync_key: one key for {len(served)} peers, each of which could then speak to the "
+                "others as this one; give a mapping from URL to key"
+            )
+        return self
+
+    def key_for(self, peer: str) -> SecretStr | None:
+        """Return the key for a peer.
+
+        Args:
+            peer: Its name, as :func:`.replication.peers.peer_name` has it.
+        """
+        if isinstance(self.sync_key, Mapping):
+            return self.sync_key.get(peer)
+        return self.sync_key
 
     @classmethod
     def of(cls, **values: Any) -> Self:

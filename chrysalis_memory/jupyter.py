@@ -10,6 +10,7 @@ from html import escape
 from typing import Any
 
 from chrysalis_memory import Explanation, MemoryDocument, Recollection
+from chrysalis_memory.provenance import sources_of, writers_of
 from chrysalis_memory.storage import StoreStatistics
 
 _ROWS_MAX = 50
@@ -69,7 +70,8 @@ def memory_html(memory: MemoryDocument) -> str:
         ("updated", _moment(memory.updated_at)),
         ("expires", _moment(memory.expires_at)),
         ("archived", "yes" if memory.archived else ""),
-        ("written by", _text(memory.source_instance)),
+        ("source", _names(sources_of(memory))),
+        ("written by", _names(writers_of(memory))),
     ]
     return _fields((name, shown) for name, shown in fields if shown)
 
@@ -90,6 +92,9 @@ def explanation_html(explanation: Explanation) -> str:
         ("meaning", "no vector" if nothing else f"{explanation.meaning:.3f}", f"{cosine}{beside}"),
         ("words", f"{explanation.keyword:.3f}", f"× {weight:g}; BM25 {explanation.bm25:.2f}"),
     ]
+    is_weighed = explanation.trust != 1
+    trust = [("trust", f"{explanation.trust:.3f}", explanation.source)] if is_weighed else []
+    product = "relevance × factor × trust" if is_weighed else "relevance × factor"
     if late is not None:
         rows.append(("late", f"{late:.3f}", f"× {explanation.weights.late:g}"))
     rows += [
@@ -99,7 +104,8 @@ def explanation_html(explanation: Explanation) -> str:
         ("use", f"{explanation.access_effect:+.3f}", f"{explanation.access_count} times"),
         ("age", f"{explanation.recency_effect:+.3f}", f"{explanation.age_days:.1f} days"),
         ("factor", f"{explanation.factor:.3f}", "1 + importance + confidence + use + age"),
-        ("score", f"<b>{explanation.score:.3f}</b>", "relevance × factor"),
+        *trust,
+        ("score", f"<b>{explanation.score:.3f}</b>", product),
     ]
     return _table([[(a, _HEAD), (b, _NUMBER), (escape(c), _CELL)] for a, b, c in rows])
 

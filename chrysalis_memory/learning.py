@@ -16,13 +16,25 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from chrysalis_memory import codec, wire
+from chrysalis_memory import codec, provenance, wire
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.embedding import Embedding
 from chrysalis_memory.errors import InvalidValue, MemoryForgotten
 from chrysalis_memory.query import MemoryType, Moment, Name, Names, Namespace, Score, refused
 from chrysalis_memory.transaction import Transaction
 
+Source = Annotated[
+    str,
+    BeforeValidator(provenance.check_source),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"[^*]$",
+            "minLength": 1,
+            "maxLength": provenance.SOURCE_CHARACTERS_MAX,
+        }
+    ),
+]
 Content = Annotated[
     str,
     BeforeValidator(wire.check_content),
@@ -82,6 +94,9 @@ class NewMemory(_Options):
     parents: Names = ()
     evidence: Names = ()
     expires_at: Moment | None = None
+    source: Source | None = None
+    """Where the text comes from, as in ``"web:example.com"``; by default from who writes it. Of
+    what another source taught, nothing that is written changes, as with ``only_add``."""
     unique: StrictBool = False
     """Take a random id: a derived one lets somebody who guesses the text confirm the guess."""
     only_add: StrictBool = False
@@ -168,28 +183,30 @@ def learn(transaction: Transaction, new: NewMemory, embedding: Embedding | None)
     Joining adds tags, links and evidence, raises importance and confidence, writes metadata, and
     brings an archived or expired memory back; it never rewrites the text. A forgotten memory is
     revived. An explicit ``id`` that is known takes the new text. With ``only_add`` nothing that is
-    written changes.
+    written changes; nor where ``source`` names another than the memory's own.
 
     Raises:
         MemoryForgotten: it was forgotten, and ``only_add`` does not revive.
-        InvalidValue: an explicit ``id`` holds another text, which ``only_add`` does not replace.
+        InvalidValue: an explicit ``id`` holds another text, which neither ``only_add`` nor another
+            source replaces.
     """
     memory_id = _free_id(transaction, new)
     known = transaction.load(memory_id)
     is_new = known is None or known.is_forgotten
     if known is None or is_new:
-        memory = transaction.new_document(memory_id, new.content, new.memory_type)
+        memory = transaction.new_document(memory_id, new.content, new.memory_type, new.source)
         if known is not None:
             if new.only_add:
                 raise MemoryForgotten(memory_id)
             memory = memory.revived(known.state.life)
         _write_first(memory, new)
-    elif new.only_add:
+    elif new.only_add or new.source not in (None, known.source_instance):
         memory = known
         _add(memory, new)
     else:
         memory = known
         _join(memory, new, now=transaction.now())
+    _mark(memory, new, transaction.writer)
     transaction.put(memory, embedding)
     return Learned(memory_id, is_new)
 
@@ -234,11 +251,20 @@ def _write_first(memory: MemoryDocument, new: NewMemory) -> None:
     _add_all(memory, new.tags, new.related, new.parents, new.evidence)
 
 
+def _mark(memory: MemoryDocument, new: NewMemory, writer: str) -> None:
+    """Note who taught the text, once somebody has named a source; merging keeps all of them."""
+    if new.source is not None:
+        memory.add_evidence(provenance.mark(new.source))
+    elif writer != memory.source_instance and provenance.is_marked(memory):
+        memory.add_evidence(provenance.mark(writer))
+
+
 def _add(memory: MemoryDocument, new: NewMemory) -> None:
     if new.content != memory.content:
+        who = "only_add" if new.only_add else f"source {new.source!r}"
         raise InvalidValue(
-            f"memory {memory.id!r} holds another text, which only_add does not replace; "
-            "learn without an id, or update it"
+            f"memory {memory.id!r} holds another text, from {memory.source_instance!r}, which "
+            f"{who} does not replace; learn without an id, or update it"
         )
     known = memory.metadata
     missing = {key: value for key, value in new.metadata.items() if key not in known}

@@ -16,11 +16,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from chrysalis_memory import codec, wire
+from chrysalis_memory import codec, provenance, wire
 from chrysalis_memory.codec import shown
 from chrysalis_memory.crdt.score_register import check_score
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.provenance import Among
 
 Order = Literal["created", "recent", "importance"]
 """Oldest first, newest first, or most important first; ties by id."""
@@ -193,6 +194,9 @@ class Filter(BaseModel):
     tags_all: Names = ()
     tags_any: Names = ()
     tags_none: Names = ()
+    sources: Names = ()
+    """One of these sources; a name that ends in ``*`` stands for all that begin so."""
+    sources_none: Names = ()
     minimum_importance: Score | None = None
     minimum_confidence: Score | None = None
     metadata: Annotated[tuple[Condition, ...], BeforeValidator(_conditions)] = Field(default=())
@@ -230,6 +234,7 @@ class Filter(BaseModel):
             and (self.include_expired or memory.expires_at is None or memory.expires_at > now)
             and self._matches_place(memory)
             and self._matches_tags(set(memory.get_tags()))
+            and self._matches_source(memory.source_instance)
             and self._matches_scores_and_times(memory)
             and all(condition.holds(memory.metadata) for condition in self.metadata)
         )
@@ -249,6 +254,11 @@ class Filter(BaseModel):
             and (not self.tags_any or not tags.isdisjoint(self.tags_any))
             and tags.isdisjoint(self.tags_none)
         )
+
+    def _matches_source(self, source: str) -> bool:
+        return (
+            not self.sources or provenance.any_covers(self.sources, source)
+        ) and not provenance.any_covers(self.sources_none, source)
 
     def _matches_scores_and_times(self, memory: MemoryDocument) -> bool:
         return (
@@ -277,6 +287,8 @@ class Conditions(TypedDict, total=False):
     tags_all: str | Sequence[str]
     tags_any: str | Sequence[str]
     tags_none: str | Sequence[str]
+    sources: str | Sequence[str]
+    sources_none: str | Sequence[str]
     minimum_importance: float
     minimum_confidence: float
     metadata: Mapping[str, Any]
@@ -295,3 +307,10 @@ class Query(NamedTuple):
     filter: Filter
     now_us: int
     """Microseconds since 1970, against which expiry is judged."""
+    among: Among | None = None
+    """Only memories of these sources, beyond what the filter says; ``None``: of all."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is asked beyond the defaults."""
+        return self.among is None and self.filter.is_empty

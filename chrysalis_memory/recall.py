@@ -1,6 +1,6 @@
 """Ranking: relevance from meaning and words, weighed by bounded priors, explained exactly.
 
-``score = relevance · (1 + importance + confidence + access + recency)`` where
+``score = relevance · (1 + importance + confidence + access + recency) · trust`` where
 
 - ``relevance = meaning + w · keyword + l · late``: a weighted sum of scores, not of ranks (convex
   combination, Bruch et al. 2023);
@@ -15,7 +15,8 @@
 - ``late`` is the late interaction of tokens, where it was asked for;
 - ``importance = a · (2 · importance - 1)``, confidence likewise: the default 0.5 is neutral;
 - ``access = b · n / (n + 10)`` for n uses: saturated, so that use cannot feed on itself;
-- ``recency = c · 2^(-age / half-life)``.
+- ``recency = c · 2^(-age / half-life)``;
+- ``trust``, 0 to 1, is that in the memory's source; 1 unless it is said.
 
 The priors multiply relevance and are small, so a memory that matches nothing is never lifted.
 """
@@ -122,6 +123,8 @@ class Explanation:
         score: What :meth:`recompute` gives.
         searched: How the vector index was searched: ``"exact"`` or ``"approximate"``, and how many
             vectors were compared in full; ``None`` where it was not.
+        source: Where the memory comes from.
+        trust: How far that source is trusted, 0 to 1; 1 unless it is said.
     """
 
     similarity: float | None
@@ -141,6 +144,8 @@ class Explanation:
     weights: Weights
     score: float
     searched: str | None = None
+    source: str = ""
+    trust: float = 1.0
 
     @property
     def meaning(self) -> float:
@@ -175,7 +180,8 @@ class Explanation:
 
     def recompute(self) -> float:
         """Compute the score from the parts; equals :attr:`score` exactly."""
-        return _relevance(self.meaning, self.keyword, self.late, self.weights) * self.factor
+        relevance = _relevance(self.meaning, self.keyword, self.late, self.weights)
+        return relevance * self.factor * self.trust
 
     def to_dict(self) -> dict[str, Any]:
         """Return every part and effect as plain values, for tables and JSON."""
@@ -186,7 +192,8 @@ class Explanation:
                          "importance", "confidence", "access_count", "age_days")
         }  # fmt: skip
         effects = ("importance_effect", "confidence_effect", "access_effect", "recency_effect")
-        return parts | {name: getattr(self, name) for name in (*effects, "factor", "searched")}
+        others = (*effects, "factor", "searched", "source", "trust")
+        return parts | {name: getattr(self, name) for name in others}
 
     def __str__(self) -> str:
         meaning = "no vector" if self.similarity is None else f"similarity {self.similarity:.3f}"
@@ -199,7 +206,8 @@ class Explanation:
             f"{self.importance_effect:+.3f} importance {self.confidence_effect:+.3f} confidence "
             f"{self.access_effect:+.3f} access {self.recency_effect:+.3f} recency"
         )
-        return f"{self.score:.3f} = ({meaning} + {words}) × (1 {effects})"
+        trust = "" if self.trust == 1 else f" × {self.trust:.3f} trust in {self.source!r}"
+        return f"{self.score:.3f} = ({meaning} + {words}) × (1 {effects}){trust}"
 
 
 class Recollection(MemoryDocument):
@@ -299,6 +307,8 @@ def _explain(
         weights=weights,
         score=score,
         searched=searched,
+        source=candidate.source,
+        trust=candidate.trust,
     )
 
 
@@ -353,7 +363,7 @@ def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candid
 
     def score(candidate: Candidate) -> float:
         (_, _, similarity, _, importance, confidence, uses, updated_at, around, _, late,
-         *_) = candidate  # fmt: skip
+         *_, trust) = candidate  # fmt: skip
         meaning = max(0.0, round(similarity, _DIGITS)) if similarity else 0.0
         if around is not None:
             meaning = (1 - lent) * meaning + lent * round(around, _DIGITS)
@@ -365,6 +375,7 @@ def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candid
         age_days = max(0, now_us - updated_at) / _DAY_US
         effects = for_importance * (2 * importance - 1) + for_confidence * (2 * confidence - 1)
         access = for_access * uses / (uses + _ACCESS_HALF)
-        return relevance * (1 + effects + access + for_recency * 2.0 ** (-age_days / half_life))
+        factor = 1 + effects + access + for_recency * 2.0 ** (-age_days / half_life)
+        return relevance * factor * trust
 
     return score

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -13,6 +13,7 @@ from chrysalis_memory.config import AgentMemoryConfig
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.embedding_queue import EmbeddingQueue
 from chrysalis_memory.errors import DegradedRecall, InvalidValue
+from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import Conditions, Filter, Query
 from chrysalis_memory.readers import InThread, QuickReads
 from chrysalis_memory.recall import Explanation, Recollection, Weights
@@ -43,6 +44,7 @@ class RecallOptions(Conditions, total=False):
     diversity: float
     context: int
     accuracy: Accuracy
+    trust: Mapping[str, float] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Ask:
     wanted: Filter
     depth: int
     accuracy: Accuracy
+    trust: Trust
 
     @classmethod
     def of(cls, config: AgentMemoryConfig, k: int, options: RecallOptions) -> "Ask":
@@ -72,6 +75,7 @@ class Ask:
         min_score, how = given.pop("min_score", None), given.pop("rerank", None)
         diversity, context = given.pop("diversity", 0.0), given.pop("context", 0)
         accuracy = given.pop("accuracy", config.accuracy)
+        trust = given.pop("trust", None)
         if wire.check_limit(k, what="k") > K_MAX:
             raise InvalidValue(f"k is at most {K_MAX}, got {k}")
         if mode not in ("hybrid", "semantic", "keyword"):
@@ -98,6 +102,7 @@ class Ask:
             k, mode, min_score, weights or config.weights, how == "late" and mode != "keyword",
             diversity, context, Filter.of(**given),
             max(config.candidates, 2 * k, _RERANKED if how or diversity else 0), accuracy,
+            Trust.of(config.trust if trust is None else trust),
         )  # fmt: skip
 
 
@@ -162,7 +167,7 @@ class Recaller:
     # What a query says
 
     async def _prepare(self, texts: Sequence[str], ask: Ask) -> list[_Asked]:
-        query = self._storage.query(ask.wanted)
+        query = self._storage.query(ask.wanted)._replace(among=ask.trust.trusted())
         vectors, fingerprint = await self._vectors(texts, ask.mode)
         tokens: Sequence[TokenVectors | None] = [None] * len(texts)
         if ask.late and fingerprint:
@@ -177,6 +182,7 @@ class Recaller:
                     depth=ask.depth,
                     accuracy=ask.accuracy,
                     neighbours=ask.weights.neighbours > 0,
+                    trust=ask.trust,
                 ),
                 of_tokens,
             )
@@ -242,7 +248,11 @@ class Recaller:
                 explanation,
                 writer=self._storage.instance,
                 clock=self._storage.clock,
-                context=[documents[number] for number in around[candidate.number]],
+                context=[
+                    beside
+                    for beside in (documents[number] for number in around[candidate.number])
+                    if ask.trust.factor(beside.source_instance)
+                ],
             )
             for candidate, explanation in ranked
         ]
@@ -334,6 +344,7 @@ class Recaller:
         query: Query = asked.request.query
         reason = (
             verdict.excluded_by(ask.wanted, memory, query.now_us)
+            or verdict.distrusted(explanation)
             or verdict.scored_below(explanation, ask.min_score)
             or verdict.not_found(explanation, stored.number, natural, asked.request)
             or verdict.ranked_after(place, ask.k, ask.diversity)

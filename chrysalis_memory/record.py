@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from chrysalis_memory.document import MemoryDocument
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.provenance import sources_of, writers_of
 
 
 class MemoryRecord(BaseModel):
@@ -44,7 +45,11 @@ class MemoryRecord(BaseModel):
     expires_at: datetime | None
     archived: bool
     source: str
-    """Who wrote it first."""
+    """Where it comes from: what ``learn`` was told, or who wrote it first."""
+    sources: tuple[str, ...]
+    """Who taught it, its source first."""
+    writers: tuple[str, ...]
+    """Who has written anything of it, by name."""
     version: int
     """How many writes it knows."""
 
@@ -93,6 +98,8 @@ class ExplanationRecord(BaseModel):
     recency_effect: float
     factor: float
     searched: str | None
+    source: str
+    trust: float
 
 
 class RecalledRecord(MemoryRecord):
@@ -139,5 +146,7 @@ def _values(document: MemoryDocument) -> dict[str, Any]:
         "expires_at": document.expires_at,
         "archived": document.archived,
         "source": document.source_instance,
+        "sources": sources_of(document),
+        "writers": writers_of(document),
         "version": document.version,
     }

@@ -4,12 +4,22 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from chrysalis_memory.backends.base import Accuracy, Neighbours, Session, Space, WeightedTerm
+from chrysalis_memory.backends.base import (
+    Accuracy,
+    Nearest,
+    Neighbours,
+    Session,
+    Space,
+    WeightedTerm,
+)
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import EmbeddingSpaceMismatch
+from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import Query
 
 _FULL_MATCH_WORDS = 1.5
+EVERYONE = Trust()
+"""All sources are trusted alike."""
 
 
 class Candidate(NamedTuple):
@@ -39,6 +49,9 @@ class Candidate(NamedTuple):
     """Whether it holds a question mark and another memory comes after it in its episode."""
     answers: bool = False
     """Whether the memory before it in its episode holds a question mark."""
+    source: str = ""
+    trust: float = 1.0
+    """How far its source is trusted, 0 to 1."""
 
 
 class Found(NamedTuple):
@@ -69,6 +82,8 @@ class SearchRequest(NamedTuple):
     """Whether memories of one episode lend each other evidence."""
     also: Sequence[int] = ()
     """Memories that are candidates whatever the indexes find and whether or not they match."""
+    trust: Trust = EVERYONE
+    """How far sources are trusted; those that are not at all, ``query`` leaves out."""
 
 
 def find_candidates(session: Session, space: Space | None, request: SearchRequest) -> Found:
@@ -79,18 +94,22 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
     Raises:
         EmbeddingSpaceMismatch: the query's vector is of another space.
     """
-    nearest: dict[int, float] = {}
-    searched: str | None = None
     if request.vector is not None and space is not None:
         check_space(space, request.fingerprint)
-        found = session.nearest(
-            space, request.vector, request.depth, request.query, accuracy=request.accuracy
-        )
-        nearest = dict(found.pairs)
-        searched = f"{'exact' if found.exact else 'approximate'}, {found.compared:,} compared"
     terms = weigh(session, request.words)
-    alone = not nearest
-    best = dict(session.best_by_words(terms, request.query, limit=request.depth, alone=alone))
+    nearest: dict[int, float] = {}
+    best: dict[int, float] = {}
+    searches: list[Nearest] = []
+    for query in _queries(request):
+        pairs: list[tuple[int, float]] = []
+        if request.vector is not None and space is not None:
+            found = session.nearest(
+                space, request.vector, request.depth, query, accuracy=request.accuracy
+            )
+            searches.append(found)
+            pairs = found.pairs
+        nearest.update(pairs)
+        best.update(session.best_by_words(terms, query, limit=request.depth, alone=not pairs))
     numbers = list(dict.fromkeys([*nearest, *best, *request.also]))
     neighbours: dict[int, Neighbours] = {}
     if request.neighbours:
@@ -106,8 +125,26 @@ def find_candidates(session: Session, space: Space | None, request: SearchReques
         evidence.candidates(numbers, neighbours),
         full_bm25(session.document_count()),
         neighbours,
-        searched,
+        _told(searches),
     )
+
+
+def _queries(request: SearchRequest) -> list[Query]:
+    """Return what is searched for: one query for each factor of trust.
+
+    One factor keeps the order of the memories that share it, so the best of all are among the best
+    of each; in one search, the many of a source that counts little could take every place.
+    """
+    classes = request.trust.classes()
+    return [request.query._replace(among=one) for one in classes] or [request.query]
+
+
+def _told(searches: Sequence[Nearest]) -> str | None:
+    if not searches:
+        return None
+    is_exact = all(one.exact for one in searches)
+    compared = sum(one.compared for one in searches)
+    return f"{'exact' if is_exact else 'approximate'}, {compared:,} compared"
 
 
 def _others(neighbours: Mapping[int, Neighbours], known: Iterable[int]) -> list[int]:
@@ -135,6 +172,7 @@ class _Evidence:
         self._space = None if request.vector is None else space
         self._vector = request.vector
         self._terms = terms
+        self._trust = request.trust
         self._similarities: dict[int, float] = {}
         self._bm25: dict[int, float] = {}
 
@@ -163,13 +201,16 @@ class _Evidence:
         """Return the numbered memories with all that their scores are made of."""
         similarity, bm25 = self._similarities.get, self._bm25.get
         found: list[Candidate] = []
-        for number, memory_id, importance, confidence, uses, updated_at in self._session.priors(
-            numbers
-        ):
+        trust = self._trust.factor if self._trust.patterns else None
+        for (
+            number, memory_id, importance, confidence, uses, updated_at, source,
+        ) in self._session.priors(numbers):  # fmt: skip
             candidate = Candidate(
                 number, memory_id, similarity(number), bm25(number, 0.0),
-                importance, confidence, uses, updated_at,
+                importance, confidence, uses, updated_at, source=source,
             )  # fmt: skip
+            if trust is not None:
+                candidate = candidate._replace(trust=trust(source))
             beside = neighbours.get(number)
             if beside is not None:
                 candidate = candidate._replace(

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SecretStr
 
 from chrysalis_memory import wire
 from chrysalis_memory.config import AgentMemoryConfig
@@ -86,7 +86,7 @@ class Syncing:
 
     Args:
         storage: The store.
-        config: The peers, the pauses between syncs, and the token.
+        config: The peers, the pauses between syncs, the token and the keys.
         in_thread: Runs blocking work beside the event loop.
         before: Is awaited before each sync, to write what is outstanding.
         arrived: Called after each sync that may have merged something, ended well or not.
@@ -124,7 +124,12 @@ class Syncing:
     # Syncing
 
     async def sync(
-        self, peer: str | Path, *, token: str | None = None, progress: SyncProgress | None = None
+        self,
+        peer: str | Path,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        progress: SyncProgress | None = None,
     ) -> SyncReport:
         """Make the store and a peer hold the same; see :meth:`AgentMemory.sync`."""
         name = peer_name(peer)
@@ -138,7 +143,7 @@ class Syncing:
                     progress(report)
 
             try:
-                report = await self._sync(peer, token, note)
+                report = await self._sync(peer, token, key, note)
             except ChrysalisError as error:
                 await self._keep_status(name, seen, error)
                 raise
@@ -148,14 +153,14 @@ class Syncing:
             return report
 
     async def _sync(
-        self, peer: str | Path, token: str | None, progress: SyncProgress
+        self, peer: str | Path, token: str | None, key: str | None, progress: SyncProgress
     ) -> SyncReport:
         await self._before()
-        secret = self._config.token
-        if token is None and secret is not None and takes_token(peer):
-            token = secret.get_secret_value()
+        if takes_token(peer):
+            token = token if token is not None else _told(self._config.token)
+            key = key if key is not None else _told(self._config.key_for(peer_name(peer)))
         transport = await self._in_thread(
-            lambda: open_transport(peer, token=token, key=self._config.key)
+            lambda: open_transport(peer, token=token, key=key, file_key=self._config.key)
         )
         try:
             return await replicator.sync(
@@ -169,6 +174,7 @@ class Syncing:
         peer: str | Path,
         *,
         token: str | None = None,
+        key: str | None = None,
         told: Callable[[PeerStatus], None] = lambda _: None,
     ) -> None:
         """Sync again and again until cancelled; see :meth:`AgentMemory.keep_in_sync`."""
@@ -176,7 +182,7 @@ class Syncing:
         failures = 0
         while True:
             try:
-                await self.sync(peer, token=token)
+                await self.sync(peer, token=token, key=key)
                 failures = 0
             except ChrysalisError as error:
                 failures += 1
@@ -280,6 +286,10 @@ def _status(
         failures=before.failures + 1 if error else 0,
         error=str(error) or type(error).__name__ if error else None,
     )
+
+
+def _told(secret: SecretStr | None) -> str | None:
+    return None if secret is None else secret.get_secret_value()
 
 
 def _tried(status: PeerStatus | None) -> float:

@@ -44,19 +44,24 @@ def recollection_table(
         title: What stands above the table.
         explain: Whether to show the parts that each score is made of.
     """
+    is_weighed = _is_weighed(memories)
     heading = None if title is None else printable(title)
     table = Table(box=box.SIMPLE_HEAD, title=heading, title_justify="left", title_style="bold",
                   padding=(0, 1, 0, 0))  # fmt: skip
     table.add_column("score", justify="right", style="bold cyan", no_wrap=True)
     if explain:
-        for name in ("meaning", "words", "import.", "confid.", "use", "age"):
+        names = ("meaning", "words", "import.", "confid.", "use", "age")
+        for name in (*names, "trust") if is_weighed else names:
             table.add_column(name, justify="right", no_wrap=True)
     table.add_column("memory", ratio=1, overflow="fold")
     if not explain:
         table.add_column("tags", style="green", max_width=24, overflow="fold")
     for memory in memories:
         if explain:
-            table.add_row(*explanation_cells(memory), _with_context(memory))
+            cells = explanation_cells(memory)
+            if is_weighed:
+                cells.append(f"{memory.explanation.trust:.3f}")
+            table.add_row(*cells, _with_context(memory))
         else:
             tags = printable(", ".join(memory.get_tags()))
             table.add_row(f"{memory.score:.3f}", _with_context(memory), tags)
@@ -117,4 +122,10 @@ def _meaning(parts: Explanation) -> str:
 def formula(memories: Sequence[Recollection]) -> str:
     """Return in words how the columns make the score, with the weight that was used."""
     weight = memories[0].explanation.weights.keyword if memories else 0.0
-    return f"score = (meaning + {weight:g} × words) × (1 + import. + confid. + use + age)"
+    trust = " × trust" if _is_weighed(memories) else ""
+    return f"score = (meaning + {weight:g} × words) × (1 + import. + confid. + use + age){trust}"
+
+
+def _is_weighed(memories: Sequence[Recollection]) -> bool:
+    """Tell whether the trust in a source takes part in a score."""
+    return any(memory.explanation.trust != 1 for memory in memories)

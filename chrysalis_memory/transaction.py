@@ -9,7 +9,7 @@ from chrysalis_memory import state as states
 from chrysalis_memory import wire
 from chrysalis_memory.backends.base import MadeVector, Session, Space
 from chrysalis_memory.backends.rows import MemoryRow, SavedRow, StoredMemory
-from chrysalis_memory.codec import digest
+from chrysalis_memory.codec import check_text, digest
 from chrysalis_memory.crdt import counts, orset
 from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.crdt.lww_register import value_of
@@ -54,9 +54,23 @@ class Transaction:
     def _handle(self, memory_id: str, state: State) -> MemoryDocument:
         return MemoryDocument.of(memory_id, state, writer=self._writer, clock=self._clock)
 
-    def new_document(self, memory_id: str, content: str, memory_type: str | None) -> MemoryDocument:
-        """Return a document that is not stored yet, written by this store's writer."""
-        return MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
+    @property
+    def writer(self) -> str:
+        """The name under which handles given out write."""
+        return self._writer
+
+    def new_document(
+        self, memory_id: str, content: str, memory_type: str | None, source: str | None = None
+    ) -> MemoryDocument:
+        """Return a document that is not stored yet, written by this store's writer.
+
+        ``source`` is where it comes from; by default from the writer.
+        """
+        document = MemoryDocument(memory_id, content, memory_type, self._writer, clock=self._clock)
+        if source is None:
+            return document
+        state = document.state
+        return self._handle(memory_id, state._replace(created=(state.created[0], source)))
 
     def now(self) -> datetime:
         """Return the moment, by the store's clock."""
@@ -169,7 +183,13 @@ class Transaction:
         return self._merge(document, None)
 
     def count_access(self, counts: Mapping[str, int]) -> None:
-        """Count uses under the store's replica; memories forgotten meanwhile are passed over."""
+        """Count uses under the store's replica; memories forgotten meanwhile are passed over.
+
+        Raises:
+            InvalidValue: an id that is no text.
+        """
+        for memory_id in counts:
+            check_text(memory_id, what="memory id")
         self.prefetch(counts)
         replica = self.session.meta("replica") or self._writer
         for memory_id, count in counts.items():

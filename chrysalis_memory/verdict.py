@@ -54,6 +54,11 @@ def excluded_by(wanted: Filter, memory: MemoryDocument, now_us: int) -> str:
     return " and ".join(failed)
 
 
+def distrusted(explanation: Explanation) -> str:
+    """Say that a memory's source is not trusted at all; empty where it is."""
+    return "" if explanation.trust else f"its source {explanation.source!r} has trust 0"
+
+
 def scored_below(explanation: Explanation, min_score: float | None) -> str:
     """Say that a memory scores less than asked for; empty where it does not."""
     if min_score is None or explanation.score >= min_score:

@@ -307,7 +307,7 @@ def from_bytes(data: bytes) -> tuple[str, State]:
     Raises:
         InvalidDocument: as :func:`from_plain`.
     """
-    parts = codec.unpack(data)
+    parts = codec.unpack_foreign(data)
     check_layout(parts)
     fields: dict[str, Any] = {"format": parts[0], "id": parts[1]}
     fields |= dict(zip(State._fields, parts[2:], strict=False))

@@ -53,6 +53,7 @@ class Question(NamedTuple):
     min_score: float | None
     weights: Weights
     conditions: dict[str, Any]
+    trust: dict[str, float]
 
 
 class Known(NamedTuple):
@@ -98,7 +99,15 @@ class Oracle:
         )
 
     def _matches(self, one: Known) -> bool:
-        return self.wanted.matches(one.document, now=NOW)
+        return self.wanted.matches(one.document, now=NOW) and self._trust(one) > 0
+
+    def _trust(self, one: Known) -> float:
+        """Return how far the source is trusted: its own factor, or that of its longest prefix."""
+        source, trust = one.document.source_instance, self.question.trust
+        if source in trust:
+            return trust[source]
+        beginnings = [source[:length] + "*" for length in range(len(source), -1, -1)]
+        return next((trust[one] for one in beginnings if one in trust), 1.0)
 
     # What the question says
 
@@ -204,7 +213,7 @@ class Oracle:
             + weights.access * uses / (uses + 10)
             + weights.recency * 2 ** (-age_days / weights.half_life_days)
         )
-        return (self._meaning(one) + weights.keyword * keyword) * factor
+        return (self._meaning(one) + weights.keyword * keyword) * factor * self._trust(one)
 
 
 def _place(one: Known) -> tuple[int, str]:

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
@@ -18,31 +18,42 @@ def served(store: MemoryStorage | Replica | AgentMemory, **options: Any) -> Iter
 
     A memory is started in the server's thread, and stopped there at the end.
     """
-    listening = threading.Event()
+
+    async def work(ready: Callable[[str], None]) -> None:
+        async with store if isinstance(store, AgentMemory) else nullcontext():
+            await serve(store, ready=ready, **({"port": 0} | options))
+
+    with listening(work) as url:
+        yield url
+
+
+@contextmanager
+def listening(work: Callable[[Callable[[str], None]], Awaitable[None]]) -> Iterator[str]:
+    """Run a server in a thread of its own, until the end; yields what it calls ``ready`` with."""
+    is_ready = threading.Event()
     urls: list[str] = []
     loops: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]] = []
 
     def ready(url: str) -> None:
         urls.append(url)
-        listening.set()
+        is_ready.set()
 
-    async def work() -> None:
+    async def noted() -> None:
         task = asyncio.current_task()
         assert task is not None
         loops.append((asyncio.get_running_loop(), task))
-        async with store if isinstance(store, AgentMemory) else nullcontext():
-            await serve(store, ready=ready, **({"port": 0} | options))
+        await work(ready)
 
     def run() -> None:
         try:
             with suppress(asyncio.CancelledError):
-                asyncio.run(work())
+                asyncio.run(noted())
         finally:
-            listening.set()
+            is_ready.set()
 
     thread = threading.Thread(target=run)
     thread.start()
-    listening.wait(20)
+    is_ready.wait(20)
     try:
         yield urls[0]
     finally:

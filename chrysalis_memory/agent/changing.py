@@ -14,6 +14,7 @@ from chrysalis_memory.extractors import Extractor, KeepTurns, Message
 from chrysalis_memory.hygiene import How
 from chrysalis_memory.learner import LearnReport
 from chrysalis_memory.learning import MemoryChange, NewMemory
+from chrysalis_memory.purging import Purged, Purger
 
 
 class Changing(Started):
@@ -31,7 +32,7 @@ class Changing(Started):
             **options: The other fields of :class:`NewMemory`: ``id``, ``memory_type``,
                 ``namespace``, ``tags``, ``importance``, ``confidence``, ``metadata``,
                 ``episode``, ``position``, ``related``, ``parents``, ``evidence``,
-                ``expires_at``, ``unique``, ``only_add``.
+                ``expires_at``, ``source``, ``unique``, ``only_add``.
 
         Raises:
             InvalidValue: a value that is refused; nothing was stored.
@@ -99,6 +100,7 @@ class Changing(Started):
         observed_at: datetime | None = None,
         keep_turns: bool = False,
         first_position: int = 1,
+        source: str | None = None,
         progress: Progress | None = None,
     ) -> AbsorbReport:
         """Keep what is worth keeping of a conversation, and report what became of it.
@@ -117,6 +119,7 @@ class Changing(Started):
             observed_at: When those messages were said that tell no ``at``; default: now.
             keep_turns: Whether to keep the turns, too; the facts then link to them.
             first_position: Place of the first message in its episode.
+            source: Where the conversation comes from; by default from who writes it.
             progress: Called with how many messages are done and how many there are.
 
         Raises:
@@ -128,7 +131,13 @@ class Changing(Started):
         if isinstance(messages, str | Mapping):
             raise InvalidValue("absorb takes a list of messages; put a single one into a list")
         wanted = Wanted(
-            extractor or KeepTurns(), namespace, episode, observed_at, keep_turns, first_position
+            extractor or KeepTurns(),
+            namespace,
+            episode,
+            observed_at,
+            keep_turns,
+            first_position,
+            source,
         )
         running = self._open
         with self._traced("upsert_memory") as span:
@@ -171,6 +180,34 @@ class Changing(Started):
             erased = await running.in_thread(lambda: running.storage.erase(memory_id, *more))
             span.count(erased)
         return erased
+
+    async def purge(
+        self,
+        source: str | Sequence[str],
+        *,
+        dry_run: bool = False,
+        progress: Progress | None = None,
+    ) -> Purged:
+        """Forget everything that a source taught, archived and expired memories too.
+
+        What another source taught as well stays, as does what the source wrote into memories of
+        others; the result says how much. What arrives meanwhile may stay: call again.
+
+        Args:
+            source: Its name, or a prefix that ends in ``*``; one or several.
+            dry_run: Whether to forget nothing and say what would be.
+            progress: Called with how many memories were looked at and how many there are.
+
+        Raises:
+            InvalidValue: no source, or a name that is refused; nothing was forgotten.
+            StoreBusy: another process kept the file locked; the batches before stay forgotten.
+        """
+        running = self._open
+        with self._traced("delete_memory") as span:
+            purger = Purger(running.storage, running.write, running.in_thread, source)
+            purged = await purger.purge(dry_run=dry_run, progress=progress)
+            span.count(0 if dry_run else purged.forgotten)
+        return purged
 
     async def consolidate(self, ids: Sequence[str], *, how: How = "link") -> str:
         """Link or join memories that say the same, return the oldest's id; see :mod:`.hygiene`."""

@@ -48,7 +48,12 @@ class Copying(Started):
         return changed
 
     async def sync(
-        self, peer: str | Path, *, token: str | None = None, progress: SyncProgress | None = None
+        self,
+        peer: str | Path,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        progress: SyncProgress | None = None,
     ) -> SyncReport:
         """Make this memory and a peer hold the same, and return what that took.
 
@@ -58,16 +63,18 @@ class Copying(Started):
         Args:
             peer: A path or a URL, as :func:`.replication.peers.open_transport` takes it.
             token: What a served memory asks for; by default the setting ``token``.
+            key: What frames to a served memory are signed with, ``name:secret``; by default the
+                setting ``sync_key``.
             progress: Called after every page with the report so far.
 
         Raises:
             PeerUnavailable: the peer cannot be reached now.
-            PeerRefused: it asks for another token.
+            PeerRefused: it asks for another token or key, or does not take what it is given.
             ReplicationError: it does not keep to the protocol, or is of another version.
             StorageError: one of the two files cannot be read or written.
         """
         with self._traced(telemetry.SYNC) as span:
-            report = await self._open.syncing.sync(peer, token=token, progress=progress)
+            report = await self._open.syncing.sync(peer, token=token, key=key, progress=progress)
             span.count(report.sent + report.received)
             span.set(
                 chrysalis__sync__sent=report.sent,
@@ -83,6 +90,7 @@ class Copying(Started):
         peer: str | Path,
         *,
         token: str | None = None,
+        key: str | None = None,
         told: Callable[[PeerStatus], None] = lambda _: None,
     ) -> None:
         """Sync with a peer now and every ``sync_seconds``, until cancelled; failures are retried.
@@ -92,9 +100,10 @@ class Copying(Started):
         Args:
             peer: As for :meth:`sync`.
             token: As for :meth:`sync`.
+            key: As for :meth:`sync`.
             told: Called after each try with what came of it.
         """
-        await self._open.syncing.keep_in_sync(peer, token=token, told=told)
+        await self._open.syncing.keep_in_sync(peer, token=token, key=key, told=told)
 
     async def sync_status(self) -> list[PeerStatus]:
         """Return, for each peer, what the last sync with it came to, whoever ran it."""

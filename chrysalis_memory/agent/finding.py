@@ -37,7 +37,9 @@ class Finding(Started):
                 memory was opened with ``late_interaction=True``. ``diversity``, 0 to 1, prefers
                 memories unlike each other. ``context``: how many memories on either side in its
                 episode come with each. ``accuracy`` of the vector search in a large memory:
-                ``"fast"``, ``"balanced"``, ``"exact"``. And the fields of :class:`Filter`.
+                ``"fast"``, ``"balanced"``, ``"exact"``. ``trust``: how far sources are trusted, 0
+                (never recalled) to 1, by name or by a prefix that ends in ``*``; default: the
+                setting. And the fields of :class:`Filter`.
 
         Raises:
             InvalidValue: an empty query, a ``k``, an option or a condition that is refused.
@@ -226,6 +228,14 @@ class Finding(Started):
         running = self._open
         query = running.storage.query(Filter.of(**conditions))
         return await running.in_thread(lambda: running.storage.read(lambda s: s.tag_counts(query)))
+
+    async def sources(self, **conditions: Unpack[Conditions]) -> list[tuple[str, int]]:
+        """Return the sources of memories that match, each with how many, commonest first."""
+        running = self._open
+        query = running.storage.query(Filter.of(**conditions))
+        return await running.in_thread(
+            lambda: running.storage.read(lambda s: s.source_counts(query))
+        )
 
     async def namespaces(self, **conditions: Unpack[Conditions]) -> list[tuple[str, int]]:
         """Return the namespaces of memories that match, by name, each with how many it holds."""

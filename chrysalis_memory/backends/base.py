@@ -93,6 +93,7 @@ class Priors(NamedTuple):
     confidence: float
     access_count: int
     updated_at: int
+    source: str
 
 
 class Pending(NamedTuple):
@@ -115,7 +116,11 @@ class Session(ChangeFeed, Protocol):
         ...
 
     def load(self, memory_id: str) -> StoredMemory | None:
-        """Return one memory, forgotten or not; ``None`` when the id is unknown."""
+        """Return one memory, forgotten or not; ``None`` when the id is unknown.
+
+        Raises:
+            InvalidValue: an id that is no text.
+        """
         ...
 
     def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
@@ -142,6 +147,10 @@ class Session(ChangeFeed, Protocol):
 
     def namespace_counts(self, query: Query) -> list[tuple[str, int]]:
         """Return the namespaces of matching memories with their counts, in code point order."""
+        ...
+
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """Return the sources of matching memories with their counts, most frequent first."""
         ...
 
     def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
@@ -277,12 +286,8 @@ class Session(ChangeFeed, Protocol):
     def rebuild_words(self, *, after: int = -1, limit: int = 500) -> int | None:
         """Make the tokens of a slice of memories anew, and write those that differ.
 
-        Args:
-            after: Go on behind this memory number.
-            limit: How many memories.
-
-        Returns:
-            Where to go on, or ``None`` when all is done.
+        It goes on behind the number ``after``, for ``limit`` memories, and returns where to go on,
+        or ``None`` when all is done.
         """
         ...
 
@@ -346,9 +351,7 @@ class Backend(Protocol):
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
         """Run ``work`` on a reading session in the calling thread.
 
-        Args:
-            work: What to run.
-            snapshot: Whether all statements must see one state; a single statement need not ask.
+        Without ``snapshot`` its statements may see several states; a single one need not ask.
         """
         ...
 
@@ -380,18 +383,13 @@ class Backend(Protocol):
         ...
 
     def check_cleanable(self) -> None:
-        """Raise ``StorageError`` if only an administrator can do what :meth:`clean` does."""
+        """Raise ``StorageError`` where only an administrator can :meth:`clean`."""
         ...
 
     def clean(self, *, at_once: bool, pauses: bool = True) -> bool:
-        """Leave no byte of what was forgotten; tell whether there was something to do.
+        """Leave no byte of what was forgotten, or raise; tell whether there was something to do.
 
-        Args:
-            at_once: Do so even if nothing was noted, and wait for others as a write does.
-            pauses: Leave what was noted for later if the last cleaning was not long ago.
-
-        Raises:
-            StoreBusy: another process writes, or reads an earlier state.
+        Without ``at_once`` only if something was noted, and with ``pauses`` not soon again.
         """
         ...
 

@@ -4,7 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from chrysalis_memory import wire
+from chrysalis_memory import provenance, wire
+from chrysalis_memory.provenance import Among
 from chrysalis_memory.query import Condition, Filter, Order, Query
 
 COMPARISONS = {"$gt": ">", "$gte": ">=", "$lt": "<", "$lte": "<="}
@@ -40,8 +41,11 @@ class SQLConditions(ABC):
             self._add_place(wanted)
             self._add_scores_and_times(wanted)
             self._add_tags(wanted)
+            self._add_sources(wanted)
             for condition in wanted.metadata:
                 self._add_condition(condition)
+        if query.among is not None:
+            self._add_among(query.among)
 
     @property
     def sql(self) -> str:
@@ -66,6 +70,26 @@ class SQLConditions(ABC):
             self._add_type(wanted.memory_type)
         if wanted.episode is not None:
             self._add_episode(wanted.episode)
+
+    def _add_sources(self, wanted: Filter) -> None:
+        for patterns, negation in ((wanted.sources, ""), (wanted.sources_none, "NOT ")):
+            if patterns:
+                either = " OR ".join(self._covered(pattern) for pattern in patterns)
+                self._add(f"{negation}({either})", *map(_compared, patterns))
+
+    def _add_among(self, among: Among) -> None:
+        cases = "".join(
+            f"WHEN {self._covered(pattern)} THEN {int(belongs)} "
+            for pattern, belongs in among.patterns
+        )
+        compared = [_compared(pattern) for pattern, _ in among.patterns]
+        self._add(f"CASE {cases}ELSE {int(among.others)} END = 1", *compared)
+
+    def _covered(self, pattern: str) -> str:
+        """Return the condition that a pattern covers the source, with one parameter."""
+        if pattern.endswith(provenance.ANY_ENDING):
+            return f"substr(m.source, 1, {len(pattern) - 1}) = {self.mark}"
+        return f"m.source = {self.mark}"
 
     def _add_scores_and_times(self, wanted: Filter) -> None:
         for comparison, value in (
@@ -94,3 +118,8 @@ class SQLConditions(ABC):
 
     @abstractmethod
     def _add_condition(self, condition: Condition) -> None: ...
+
+
+def _compared(pattern: str) -> str:
+    """Return what a source, or its beginning, is compared with."""
+    return pattern.removesuffix(provenance.ANY_ENDING)

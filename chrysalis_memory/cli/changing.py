@@ -1,7 +1,8 @@
-"""Commands that write: learn, update, forget, erase."""
+"""Commands that write: learn, update, forget, erase, purge."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from chrysalis_memory.cli.session import refusals_told, with_memory
 
 if TYPE_CHECKING:
     from chrysalis_memory import AgentMemory, LearnReport, MemoryDocument
+    from chrysalis_memory.purging import Purged
 
 
 @cli.command()
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 @click.option("--id", metavar="ID", help="Identity. Default: made from the text.")
 @click.option("--episode", metavar="ID", help="The conversation or log it is a turn of.")
 @click.option("--position", type=int, metavar="N", help="Its place there.")
+@click.option("--source", metavar="NAME",
+              help="Where it comes from, as in web:example.com. Default: who writes.")  # fmt: skip
 @description_options
 @click.option("--unique", is_flag=True, help="Take a random id, which nobody can guess.")
 @click.pass_obj
@@ -226,3 +230,43 @@ def erase(options: Options, ids: tuple[str, ...]) -> None:
             print_json({"id": memory_id, "erased": True})
     else:
         click.echo(f"erased {counted(len(wanted))}")
+
+
+@cli.command()
+@memory_options
+@click.option("--source", "sources", multiple=True, required=True, metavar="NAME",
+              help="Whose memories; NAME* is any that begins so; may be repeated.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Forget nothing, and say what would be.")
+@click.option("--yes", is_flag=True, help="Do not ask first.")
+@click.pass_obj
+def purge(options: Options, sources: tuple[str, ...], dry_run: bool, yes: bool) -> None:
+    """Forget everything that a source taught, here and, by merging, everywhere.
+
+    Archived and expired memories, too. What another source taught as well stays; so do the ids by
+    which other memories link to what is forgotten.
+    """
+    if not (dry_run or yes):
+        if options.as_json or not sys.stdin.isatty():
+            raise click.UsageError("purging cannot be undone; give --yes, or --dry-run to look")
+        would = _purge(options, sources, dry_run=True)
+        click.confirm(f"Forget {counted(would.forgotten)} for good?", abort=True, err=True)
+    purged = _purge(options, sources, dry_run=dry_run)
+    if options.as_json:
+        print_json({"dry_run": dry_run} | purged._asdict())
+        return
+    click.echo(f"{'would forget' if dry_run else 'forgot'} {counted(purged.forgotten)}")
+    for number, what in (
+        (len(purged.kept), "kept: another source taught the same"),
+        (purged.linking, "still linking to what is forgotten"),
+        (purged.written_into, "of other sources left as this one changed them"),
+    ):
+        if number:
+            click.echo(f"{counted(number)} {what}")
+
+
+def _purge(options: Options, sources: tuple[str, ...], *, dry_run: bool) -> Purged:
+    async def work(memory: AgentMemory) -> Purged:
+        with bar("looking" if dry_run else "forgetting") as progress:
+            return await memory.purge(sources, dry_run=dry_run, progress=progress)
+
+    return with_memory(options, work)

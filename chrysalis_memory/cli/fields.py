@@ -50,6 +50,30 @@ def _pair(pair: str, context: click.Context, parameter: click.Parameter) -> tupl
         ) from error
 
 
+def trust_option(command: Command) -> Command:
+    """Add ``--trust NAME=0..1``."""
+    return click.option("--trust", multiple=True, metavar="NAME=0..1", callback=_trust,
+                        help="How far a source is trusted; NAME* is any that begins so; may be "
+                        "repeated.")(command)  # fmt: skip
+
+
+def _trust(
+    context: click.Context, parameter: click.Parameter, pairs: tuple[str, ...]
+) -> dict[str, float] | None:
+    factors: dict[str, float] = {}
+    for pair in pairs:
+        name, _, factor = pair.rpartition("=")
+        try:
+            factors[name] = float(factor)
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(
+                f"{pair!r} is not NAME=FACTOR, as in web:*=0.3", context, parameter
+            )
+    return factors or None
+
+
 def metadata_option(text: str) -> Callable[[Command], Command]:
     """Return a decorator that adds ``--metadata KEY=JSON``."""
     return click.option("--metadata", multiple=True, metavar="KEY=JSON", callback=_metadata,
@@ -63,6 +87,10 @@ _FILTERS = (
                  help="Only with one of these tags; may be repeated."),
     click.option("--no-tag", "tags_none", multiple=True, metavar="TAG",
                  help="Only without this tag; may be repeated."),
+    click.option("--source", "sources", multiple=True, metavar="NAME",
+                 help="Only from this source; NAME* is any that begins so; may be repeated."),
+    click.option("--no-source", "sources_none", multiple=True, metavar="NAME",
+                 help="Only from other sources; may be repeated."),
     click.option("--type", "memory_type", multiple=True, type=click.Choice(MEMORY_TYPES),
                  help="Only of this kind; may be repeated, any may match."),
     click.option("--namespace", metavar="A/B", help="Only from exactly this namespace."),

@@ -1,4 +1,4 @@
-"""Commands that read: recall, show, list, tags, related."""
+"""Commands that read: recall, show, list, tags, sources, related."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from chrysalis_memory.cli.fields import filter_options, given
+from chrysalis_memory.cli.fields import filter_options, given, trust_option
 from chrysalis_memory.cli.output import (
     console,
     print_fields,
@@ -41,6 +41,7 @@ LIMIT = 50
               help="How many of the nearest are found in a large memory.")  # fmt: skip
 @click.option("--rerank", type=click.Choice(["late"]),
               help="Compare token by token; needs CHRYSALIS_LATE_INTERACTION=true.")  # fmt: skip
+@trust_option
 @click.option("--explain", is_flag=True, help="Show what each score is made of.")
 @click.option("--no-track", is_flag=True, help="Do not count this as a use of what is found.")
 @filter_options
@@ -154,6 +155,23 @@ def tags(options: Options, **wanted: Any) -> None:
             print_json(row)
     elif not rows:
         click.echo("no tags", err=True)
+    else:
+        print_table(rows)
+
+
+@cli.command()
+@memory_options
+@filter_options
+@click.pass_obj
+def sources(options: Options, **wanted: Any) -> None:
+    """List where memories come from and how many from each, commonest first."""
+    found = with_memory(options, lambda memory: memory.sources(**given(wanted)))
+    rows = [{"source": source, "memories": number} for source, number in found]
+    if options.as_json:
+        for row in rows:
+            print_json(row)
+    elif not rows:
+        click.echo("no memories", err=True)
     else:
         print_table(rows)
 

@@ -42,9 +42,17 @@ def export(options: Options, path: Path) -> None:
 @click.option("--tag", "tags", multiple=True, metavar="TAG",
               help="A tag for everything; may be repeated.")  # fmt: skip
 @click.option("--namespace", metavar="A/B", help="Where everything belongs.")
+@click.option("--source", "teller", metavar="NAME",
+              help="Where everything comes from. Default: as the file says, else import:FORMAT "
+              "for text and for exports of other tools.")  # fmt: skip
 @click.pass_obj
 def import_(
-    options: Options, path: Path, form: str, tags: tuple[str, ...], namespace: str | None
+    options: Options,
+    path: Path,
+    form: str,
+    tags: tuple[str, ...],
+    namespace: str | None,
+    teller: str | None,
 ) -> None:
     """Bring in memories from a file or a folder.
 
@@ -68,12 +76,13 @@ def import_(
             click.echo(f"{path} is read as {source.form}", err=True)
         found = list(source.memories)
     if source.form == "export":
-        if tags or namespace is not None:
-            raise click.UsageError("what is merged stays as it was exported; leave --tag and "
-                                   "--namespace out")  # fmt: skip
+        if tags or namespace is not None or teller is not None:
+            raise click.UsageError("what is merged stays as it was exported; leave --tag, "
+                                   "--namespace and --source out")  # fmt: skip
         _merge(options, path)
         return
-    learn_each(options, [(one.place, _tagged(one.fields, tags)) for one in found],
+    named = {} if teller is None else {"source": teller}
+    learn_each(options, [(one.place, _tagged(one.fields, tags) | named) for one in found],
                format=source.form)  # fmt: skip
 
 

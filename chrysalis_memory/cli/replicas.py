@@ -72,7 +72,9 @@ def sync(options: Options, file: str, peer: str | None, token: str | None, watch
     PEER is another memory's file, a shared folder (folder:PATH), a place in an object store
     (s3://bucket/prefix), or the URL of a memory that "chrysalis serve" serves. Without PEER what
     past syncs came to is shown. A sync may be interrupted at any moment; the next one goes on from
-    there. --watch syncs every minute, or as CHRYSALIS_SYNC_SECONDS says.
+    there. A served memory that asks for signed frames wants the key of this peer in
+    CHRYSALIS_SYNC_KEY, or as sync_key in the file of settings. --watch syncs every minute, or as
+    CHRYSALIS_SYNC_SECONDS says.
     """
     _check(options)
     if peer is None:
@@ -156,6 +158,9 @@ def _story(status: PeerStatus) -> str:
 @_token_of_server
 @click.option("--rate", default=50.0, show_default=True, type=click.FloatRange(min=0),
               help="How many requests a second one client may send; 0: any number.")  # fmt: skip
+@click.option("--keys", metavar="FILE", envvar="CHRYSALIS_KEYS",
+              help="Keys of the peers that may sync, one [name] each; see chrysalis keygen. Then "
+              "frames must be signed, and the token lets nobody sync.")  # fmt: skip
 @click.option("--sync-only", is_flag=True,
               help="No page, no API, no embedder: only what other replicas sync with.")  # fmt: skip
 @click.pass_obj
@@ -166,6 +171,7 @@ def serve(
     port: int,
     token: str | None,
     rate: float,
+    keys: str | None,
     sync_only: bool,
 ) -> None:
     """Serve FILE until stopped: an explorer page, a JSON API, and the sync with other replicas.
@@ -184,18 +190,50 @@ def serve(
             click.echo(f"serving {named(file)} on {url}")
 
         await until_stopped(
-            serve(memory, host=host, port=port, token=token, requests_per_second=rate, ready=ready)
+            serve(
+                memory,
+                host=host,
+                port=port,
+                token=token,
+                keys=keyring,
+                requests_per_second=rate,
+                ready=ready,
+            )
         )
 
     with refusals_told():
         from chrysalis_memory.database_url import named
         from chrysalis_memory.servers.http import check_address
+        from chrysalis_memory.servers.keyring import Keyring
 
-        check_address(host, token=token)
+        keyring = None if keys is None else Keyring.read(keys)
+        is_signed = sync_only and keyring is not None
+        check_address(host, token=token, is_signed=is_signed)
     if sync_only:
         with_store(file, lambda storage: finish(serving(storage)), must_exist=False)
     else:
         with_memory(options, serving, path=file, must_exist=False)
+
+
+@cli.command()
+@options_of("json")
+@click.argument("name")
+@click.pass_obj
+def keygen(options: Options, name: str) -> None:
+    """Make a key for the peer NAME, to sign what it syncs with "chrysalis serve --keys FILE".
+
+    Printed is what FILE says of the peer; append it there, and keep FILE to yourself (chmod 600).
+    The last line, a comment, is what the peer sets.
+    """
+    from chrysalis_memory.replication.signing import PeerKey, new_secret
+
+    secret = new_secret()
+    with refusals_told():
+        PeerKey(name, secret)
+    if options.as_json:
+        print_json({"name": name, "key": secret, "sync_key": f"{name}:{secret}"})
+    else:
+        click.echo(f'["{name}"]\nkey = "{secret}"\n# CHRYSALIS_SYNC_KEY={name}:{secret}')
 
 
 @cli.command()

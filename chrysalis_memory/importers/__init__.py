@@ -9,7 +9,8 @@ A file that is not what it should be raises :class:`InvalidDocument`, which name
 place in it. What is valid there and still no memory, for example a text of 2 MB, is refused by
 ``learn_each``, one by one. Ids are derived from what is read: importing the same again joins. The
 moment of a foreign message is kept in the metadata as ``"said_at"``, text in UTC, because a
-memory's own times say when this store learned it.
+memory's own times say when this store learned it. The source of what comes from text or from the
+export of another tool is ``"import:FORMAT"``, unless it names one.
 """
 
 from collections.abc import Callable, Iterator
@@ -44,7 +45,7 @@ def read(path: str | Path, form: str = "auto", *, namespace: str = "") -> Source
     Args:
         path: A file; for ``"text"`` also a folder; for ``"chatgpt"`` and ``"claude"`` also the zip
             file or the folder of the export.
-        form: One of ``FORMATS``, or ``"auto"`` to go by what is in it.
+        form: One of ``FORMATS``, or ``"auto"`` to go by what is in it; Markdown is known by name.
         namespace: Where the memories are to belong; ids depend on it.
 
     Returns:
@@ -70,17 +71,24 @@ def read(path: str | Path, form: str = "auto", *, namespace: str = "") -> Source
             for document in documents or reading.documents(place)
             for one in make(document.value, document.where, namespace)
         )
-        return Source(form, found)
+        return Source(form, _named(form, found))
     if place.is_dir() and form != "text":
         raise InvalidDocument(f"{place} is a folder, which {form!r} never is; name a file")
-    return Source(form, _OF_FILES[form](place, namespace) if form in _OF_FILES else iter(()))
+    found = _OF_FILES[form](place, namespace) if form in _OF_FILES else iter(())
+    return Source(form, _named(form, found) if form == "text" else found)
+
+
+def _named(form: str, memories: Iterator[Found]) -> Iterator[Found]:
+    """Name the format as the source of memories that do not name one."""
+    for one in memories:
+        yield one._replace(fields={"source": f"import:{form}"} | one.fields)
 
 
 def _recognised(place: Path) -> tuple[Format, Iterator[Document] | None]:
     """Return what a file is by what is in it, and what of it was parsed to know that."""
     if reading.holds_conversations(place):
         return _by_documents(place)
-    if place.is_dir():
+    if place.is_dir() or text.is_markdown(place):
         return "text", None
     with place.open("rb") as file:
         head = file.read(_HEAD_BYTES).removeprefix(b"\xef\xbb\xbf").lstrip()

@@ -1,5 +1,7 @@
 """Reading files of others: bounded, strict, and saying where something is wrong."""
 
+import lzma
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,10 +22,16 @@ FILE_BYTES_MAX = 512 << 20
 TEXT_BYTES_MAX = 16 << 20
 """Of one text."""
 LINE_BYTES_MAX = 16 << 20
+_BYTES_A_VALUE = 16
+"""Values of conversations are longer on average. What is shorter takes many times its size."""
 _MEMBERS_MAX = 100
 # JSON shrinks to a tenth, rarely to a fiftieth.
 _RATIO_MAX = 200
 _CONVERSATIONS = "conversations*.json"
+_ZIP_ERRORS = (
+    zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OverflowError, zlib.error,
+    lzma.LZMAError, struct.error,
+)  # fmt: skip
 
 
 class Document(NamedTuple):
@@ -134,7 +142,9 @@ def _unzipped(path: Path) -> Iterator[Document]:
                 _refuse_bomb(part, where)
                 with archive.open(part) as file:
                     yield _parsed(where, _limited(file.read(FILE_BYTES_MAX + 1), where))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, zlib.error) as error:
+    except InvalidDocument:
+        raise
+    except (*_ZIP_ERRORS, ValueError, OSError) as error:  # places in a damaged file lead anywhere
         raise InvalidDocument(f"{path} cannot be unzipped: {error}") from error
 
 
@@ -169,6 +179,9 @@ def _limited(data: bytes, where: str, limit: int = FILE_BYTES_MAX) -> bytes:
 
 def _parsed(where: str, data: bytes) -> Document:
     try:
-        return Document(where, codec.parse_json(data))
+        return Document(
+            where,
+            codec.parse_json(data, most_values=codec.VALUES_MAX + len(data) // _BYTES_A_VALUE),
+        )
     except InvalidDocument as error:
         raise InvalidDocument(f"{where}: {error}") from error

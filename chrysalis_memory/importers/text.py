@@ -48,6 +48,11 @@ class _Section(NamedTuple):
         return _Block(line, headed, " > ".join(title for _, title in self.above))
 
 
+def is_markdown(path: Path) -> bool:
+    """Tell whether a file is Markdown by its name; it may begin as JSON does, with a link."""
+    return path.suffix.lower() in _MARKDOWN
+
+
 def memories(path: Path, namespace: str) -> Iterator[Found]:
     """Iterate over the memories of a text, or of all texts of a folder and the folders in it.
 
@@ -65,7 +70,7 @@ def memories(path: Path, namespace: str) -> Iterator[Found]:
     for file in _files(path):
         text = reading.text(file)
         name = file.relative_to(path).as_posix() if path.is_dir() else file.name
-        blocks = _sections(text) if file.suffix.lower() in _MARKDOWN else _paragraphs(text)
+        blocks = _sections(text) if is_markdown(file) else _paragraphs(text)
         for block in blocks:
             if block.text in known:
                 continue
@@ -119,8 +124,8 @@ def _outline(lines: list[str]) -> list[_Section]:
     """Return what stands before the first heading, and then the section of each."""
     tokens = MarkdownIt().parse("\n".join(lines))
     sections = [_Section(0, (), 0, [])]
-    for token, following in zip(tokens, [*tokens[1:], None], strict=True):
-        if token.level or token.map is None:
+    for token, following in pairwise([*tokens, None]):
+        if token is None or token.level or token.map is None:
             continue
         first, end = token.map
         if token.type == "heading_open" and following is not None:

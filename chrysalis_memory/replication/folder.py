@@ -7,6 +7,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from chrysalis_memory import folders
 from chrysalis_memory.errors import InvalidFrame, PeerUnavailable
 from chrysalis_memory.replication.medium import MediumTransport
 from chrysalis_memory.replication.messages import FRAME_BYTES_MAX
@@ -72,8 +73,8 @@ class FolderMedium:
         target = self._path / path
         with self._reached():
             if not target.parent.is_dir():
-                target.parent.mkdir()
-                _settle(self._path)
+                target.parent.mkdir()  # and no more: the shared folder may be one to mount
+                folders.settle(self._path)
             _sweep(target.parent)
             partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}{_PARTIAL}")
             try:
@@ -84,7 +85,7 @@ class FolderMedium:
                 is_new = _publish(partial, target)
             finally:
                 partial.unlink(missing_ok=True)
-            _settle(target.parent)
+            folders.settle(target.parent)
         return is_new
 
     @contextmanager
@@ -113,16 +114,6 @@ def _publish(partial: Path, target: Path) -> bool:
             return False
         partial.rename(target)
     return True
-
-
-def _settle(folder: Path) -> None:
-    """Bring the names in a folder to disk, where the system can."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def _sweep(folder: Path) -> None:

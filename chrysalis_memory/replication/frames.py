@@ -54,7 +54,7 @@ def decode(frame: bytes) -> Message:
     """
     payload = _payload(frame)
     try:
-        values = codec.unpack(payload)
+        values = codec.unpack_foreign(payload)
     except InvalidDocument as error:
         raise InvalidFrame(f"the frame holds no message: {error}") from error
     if not isinstance(values, dict):

@@ -5,6 +5,7 @@ carry the token elsewhere.
 """
 
 import json
+import time
 from http import HTTPStatus
 from typing import Any, NoReturn, cast
 
@@ -18,7 +19,14 @@ from chrysalis_memory.errors import (
 )
 from chrysalis_memory.replication import frames
 from chrysalis_memory.replication.messages import FRAME_BYTES_MAX, Since
-from chrysalis_memory.replication.routes import CONTENT_TYPE, PULL, PUSH, check_token
+from chrysalis_memory.replication.routes import (
+    CONTENT_TYPE,
+    PULL,
+    PUSH,
+    SIGNATURE,
+    check_token,
+)
+from chrysalis_memory.replication.signing import PeerKey, Signature, check_answer, sign
 
 try:
     import httpx
@@ -42,14 +50,22 @@ class HttpTransport:
         url: Where it is served, for example ``https://hub.example:8420``. A query is sent along;
             a user and a password are sent as basic authentication, for a proxy that asks for it.
         token: The bearer token that the server asks for.
+        key: The peer's name and secret, ``name:secret``: frames are signed with it, and answers
+            that the server has not signed with it are refused.
         timeout_seconds: How long connecting, and each pause while sending or receiving, may take.
 
     Raises:
-        InvalidValue: no HTTP URL, a token that no header can carry, or one beside a password.
+        InvalidValue: no HTTP URL, a token that no header can carry, or one beside a password; no
+            such key.
     """
 
     def __init__(
-        self, url: str, *, token: str | None = None, timeout_seconds: float = 30.0
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        key: str | None = None,
+        timeout_seconds: float = 30.0,
     ) -> None:
         try:
             parsed = httpx.URL(url)
@@ -66,8 +82,12 @@ class HttpTransport:
                 f"give a token for {self._name} or a user in its URL, not both: "
                 "a request carries one of them"
             )
-        self._url = parsed.copy_with(fragment=None)
+        # The URL is what httpx logs, so what may be secret is sent apart from it.
+        self._url = plain
+        self._query = parsed.query
+        self._auth = (parsed.username, parsed.password) if parsed.userinfo else None
         self._token = None if token is None else check_token(token)
+        self._key = None if key is None else PeerKey.parse(key)
         self._timeout_seconds = timeout_seconds
         self._client: httpx.AsyncClient | None = None
 
@@ -81,8 +101,9 @@ class HttpTransport:
 
         Raises:
             PeerUnavailable: the server cannot be reached now, or cannot answer now.
-            PeerRefused: it asks for another token.
-            InvalidFrame: it finds the frame not valid, or answers with more than a frame may be.
+            PeerRefused: it asks for another token or key, or does not take what it is given.
+            InvalidFrame: it finds the frame not valid, or answers with more than a frame may be, or
+                without the signature of the key.
             UnsupportedProtocol: it is of a version that does not read the frame.
             ReplicationError: what answers there is no memory.
         """
@@ -104,17 +125,27 @@ class HttpTransport:
         if self._client is None:
             self._client = httpx.AsyncClient()
         url = self._url.copy_with(path=self._url.path.rstrip("/") + path)
+        target = url.raw_path + (b"?" + self._query if self._query else b"")
         # Identity: what was packed would be unpacked without a bound.
         headers = {"Content-Type": CONTENT_TYPE, "Accept-Encoding": "identity"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         timeout = httpx.Timeout(self._timeout_seconds, read=self._timeout_seconds + waits_seconds)
         for left in reversed(range(_ATTEMPTS)):
+            # Anew each time: the first attempt may have arrived, and a nonce is taken once.
+            signature = self._sign(path, frame)
+            signed = headers if signature is None else headers | {SIGNATURE: str(signature)}
             try:
                 async with self._client.stream(
-                    "POST", url, content=frame, headers=headers, timeout=timeout
+                    "POST",
+                    url,
+                    content=frame,
+                    headers=signed,
+                    timeout=timeout,
+                    auth=self._auth,
+                    extensions={"target": target},
                 ) as response:
-                    return await self._read(response)
+                    return await self._read(response, signature)
             except httpx.TransportError as error:
                 is_broken = isinstance(
                     error, httpx.ReadError | httpx.WriteError | httpx.RemoteProtocolError
@@ -130,7 +161,12 @@ class HttpTransport:
             "and that the address is right, then sync again: what has arrived is kept"
         )
 
-    async def _read(self, response: httpx.Response) -> bytes:
+    def _sign(self, path: str, frame: bytes) -> Signature | None:
+        if self._key is None:
+            return None
+        return sign(self._key, route=path, frame=frame, stamp=time.time_ns() // 1_000)
+
+    async def _read(self, response: httpx.Response, asked: Signature | None) -> bytes:
         if response.status_code != HTTPStatus.OK:
             body = await self._body(response, _REASON_BYTES_MAX, cut=True)
             self._refuse(response.status_code, body)
@@ -140,7 +176,14 @@ class HttpTransport:
                 f"{self._name} answers with {shown(kind)}, which is no frame; "
                 "is a Chrysalis memory served there?"
             )
-        return await self._body(response, FRAME_BYTES_MAX)
+        frame = await self._body(response, FRAME_BYTES_MAX)
+        if self._key is not None and asked is not None:
+            header = response.headers.get(SIGNATURE)
+            try:
+                check_answer(self._key, asked=asked, frame=frame, header=header)
+            except InvalidFrame as error:
+                raise InvalidFrame(f"{self._name}: {error}") from None
+        return frame
 
     async def _body(self, response: httpx.Response, most: int, *, cut: bool = False) -> bytes:
         body = bytearray()
@@ -156,6 +199,8 @@ class HttpTransport:
         kind, reason = _reason(body)
         said = f"{self._name} answered {status}" + (f": {reason}" if reason else "")
         if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            if self._key is not None:
+                raise PeerRefused(said)
             raise PeerRefused(
                 f"{said}; give the token that it was started with (token=, or CHRYSALIS_TOKEN)"
             )

@@ -36,8 +36,9 @@ def open_transport(
     peer: str | Path,
     *,
     token: str | None = None,
+    key: str | None = None,
     timeout_seconds: float = 30.0,
-    key: EncryptionKey | None = None,
+    file_key: EncryptionKey | None = None,
 ) -> Transport:
     """Return the transport to a peer.
 
@@ -47,11 +48,12 @@ def open_transport(
             ``s3://bucket/prefix`` or ``file:///folder``: an object store. ``postgresql://…``: a
             store in a database. ``http://…`` or ``https://…``: a served memory.
         token: What lets this replica in at a served memory.
+        key: What it signs frames with there, ``name:secret``.
         timeout_seconds: How long a request to an object store or to a served memory may take.
-        key: What opens another memory file, if that is encrypted, or encrypts it, if it is new.
+        file_key: What another memory file is encrypted with, if it is, or is new.
 
     Raises:
-        InvalidValue: nothing that can be synced with, or a token for what takes none.
+        InvalidValue: nothing that can be synced with, or a token or a key for what takes none.
         ReplicationError: what is needed to reach it is not installed.
         StorageError: the other store cannot be opened.
     """
@@ -59,9 +61,12 @@ def open_transport(
     if takes_token(peer):
         from chrysalis_memory.replication.http import HttpTransport
 
-        return HttpTransport(given, token=token, timeout_seconds=timeout_seconds)
-    if token is not None:
-        raise InvalidValue("a token is for peers at http:// or https://; leave it out for others")
+        return HttpTransport(given, token=token, key=key, timeout_seconds=timeout_seconds)
+    for what, given_one in (("token", token), ("key", key)):
+        if given_one is not None:
+            raise InvalidValue(
+                f"a {what} is for peers at http:// or https://; leave it out for others"
+            )
     if scheme in ("s3", "file"):
         from chrysalis_memory.replication.objects import ObjectStoreTransport
 
@@ -71,7 +76,7 @@ def open_transport(
     if scheme:
         # Not the whole: there may be a password in it.
         raise InvalidValue(f"what begins with {scheme}:// is no peer; give {FORMS}")
-    return _at_path(given, key)
+    return _at_path(given, file_key)
 
 
 def peer_name(peer: str | Path) -> str:

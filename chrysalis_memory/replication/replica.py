@@ -44,6 +44,7 @@ from chrysalis_memory.replication.protocol import (
     Step,
     Take,
 )
+from chrysalis_memory.replication.rights import Rights, admit
 from chrysalis_memory.state import encode, greatest_stamp
 from chrysalis_memory.storage import MemoryStorage, Session
 from chrysalis_memory.transaction import Transaction
@@ -103,13 +104,21 @@ class Replica:
 
     # Answers to a replica that syncs with this one
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request, *, rights: Rights | None = None) -> Answer:
         """Answer a request.
+
+        Args:
+            request: What is asked.
+            rights: What its sender may give; ``None``: everything.
 
         Raises:
             InvalidFrame: what it gives is not valid; nothing was changed.
+            PeerRefused: it gives more than it may; nothing was changed.
             StorageError: the store could not.
         """
+        given = [document_of(item) for item in request.items] if isinstance(request, Push) else []
+        if rights is not None:
+            admit(self.storage, rights, request, given)
         match request:
             case Since(sender, cursor, limit):
                 return self._page(sender, cursor, limit)
@@ -119,8 +128,8 @@ class Replica:
                 if self._is_behind(sender):
                     return Wanted([], behind=True)
                 return Wanted(self._take(headers), behind=False)
-            case Push(replica, items):
-                return self._merge([document_of(item) for item in items], replica, None)
+            case Push(replica, _):
+                return self._merge(given, replica, None)
             case AskSums():
                 return Sums(self.storage.read(lambda s: pack_sums(list(s.digest_sums()))))
             case AskBuckets(buckets, after, limit):
@@ -297,7 +306,9 @@ def _compare(session: Session, headers: Sequence[Header]) -> tuple[list[str], li
     for header in headers:
         mine = held.get(header.id)
         if mine is not None and mine.digest == header.digest:
-            if any(count > mine.access.get(one, 0) for one, count in header.access.items()):
+            # A forgotten memory keeps its id and its life, and no uses, whatever a peer says.
+            counts_more = (count > mine.access.get(one, 0) for one, count in header.access.items())
+            if mine.life % 2 and any(counts_more):
                 grown.append(header)
             continue
         name = _whole(header.digest, header.access)

@@ -1,10 +1,12 @@
-"""What both sides of a sync over HTTP agree on: routes, content type and what a token is."""
+"""What both sides of a sync over HTTP agree on: routes, headers and what a token is."""
 
 from chrysalis_memory.errors import InvalidValue
 
 CONTENT_TYPE = "application/vnd.chrysalis.frame"
 PULL = "/v1/pull"
 PUSH = "/v1/push"
+SIGNATURE = "Chrysalis-Signature"
+"""The header that says who sends a frame, and proves it; see :mod:`.signing`."""
 
 
 def check_token(token: str) -> str:

@@ -37,6 +37,8 @@ class Admission:
         token: What a request must bear; ``None`` lets in requests for a local name.
         open_paths: What needs no token, because it tells nothing of the memory. What ends with
             ``/`` stands for everything below it.
+        signed_paths: What needs no token and no local name, because whoever answers it asks for a
+            signature, which no page that a browser shows can make.
         rates: Bounds the requests of each client; ``None`` does not.
 
     Raises:
@@ -44,7 +46,13 @@ class Admission:
     """
 
     def __init__(
-        self, app: ASGIApp, *, token: str | None, open_paths: Set[str], rates: Rates | None
+        self,
+        app: ASGIApp,
+        *,
+        token: str | None,
+        open_paths: Set[str],
+        rates: Rates | None,
+        signed_paths: Set[str] = frozenset(),
     ) -> None:
         self._app = app
         self._token = None if token is None else check_token(token).encode()
@@ -53,6 +61,7 @@ class Admission:
             path for path in open_paths if path.endswith("/") and path != "/"
         )
         self._rates = rates
+        self._signed_paths = signed_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -74,7 +83,7 @@ class Admission:
     def _refusal(self, scope: Scope, headers: Headers) -> Refusal | None:
         return (
             self._check_rate(scope)
-            or self._check_host(headers)
+            or self._check_host(scope["path"], headers)
             or _check_origin(headers)
             or self._check_token(scope["path"], headers)
             or _check_path(scope)
@@ -97,14 +106,17 @@ class Admission:
             {"Retry-After": str(math.ceil(seconds))},
         )
 
-    def _check_host(self, headers: Headers) -> Refusal | None:
-        if self._token is not None or is_loopback(_without_port(headers.get("host", ""))):
+    def _check_host(self, path: str, headers: Headers) -> Refusal | None:
+        if self._token is not None or path in self._signed_paths:
+            return None
+        if is_loopback(_without_port(headers.get("host", ""))):
             return None
         message = "without a token only a local address is answered"
         return Refusal(HTTPStatus.FORBIDDEN, "PeerRefused", message)
 
     def _check_token(self, path: str, headers: Headers) -> Refusal | None:
-        if self._token is None or path in self._open_paths or path.startswith(self._open_folders):
+        is_open = path in self._open_paths or path.startswith(self._open_folders)
+        if self._token is None or is_open or path in self._signed_paths:
             return None
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # Headers are read as Latin-1, so this gives back the very bytes that came.

@@ -49,12 +49,14 @@ class Tools:
         importance: values.Importance = None,
         namespace: values.Namespace = None,
         metadata: values.Metadata = None,
+        source: values.Source = None,
     ) -> values.Learned:
         """Store a fact for later conversations. The same text learned twice is one memory."""
         memory = await self._server.opened()
         options = _given(
-            memory_type=memory_type, importance=importance, namespace=namespace, metadata=metadata
-        )
+            memory_type=memory_type, importance=importance, namespace=namespace,
+            metadata=metadata, source=source,
+        )  # fmt: skip
         return {"id": await memory.learn(content, tags=tags, **options)}
 
     async def recall(

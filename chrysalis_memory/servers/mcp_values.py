@@ -38,6 +38,10 @@ RemovedTags = Annotated[list[str], Field(description="Labels to take away.")]
 OnlyTags = Annotated[list[str], Field(description="Only memories that carry all of these.")]
 Namespace = Annotated[str | None, Field(description="Where it belongs, as in 'work/project-x'.")]
 OnlyNamespace = Annotated[str | None, Field(description="Only what belongs here or below.")]
+Source = Annotated[
+    str | None,
+    Field(description="Where it comes from if not from the user, as in 'web:example.com'."),
+]
 Importance = Annotated[
     float | None, Field(ge=0, le=1, description="How much it matters; 0.5 unless it is said.")
 ]
@@ -80,6 +84,8 @@ class WholeMemory(Memory):
     expires_at: NotRequired[str]
     archived: NotRequired[bool]
     source: NotRequired[str]
+    sources: NotRequired[list[str]]
+    writers: NotRequired[list[str]]
     version: NotRequired[int]
 
 

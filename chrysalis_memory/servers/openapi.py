@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from chrysalis_memory.replication.routes import SIGNATURE
 from chrysalis_memory.servers.operations import Operation
 from chrysalis_memory.servers.schemas import QUERY_SEVERAL, Problem
 
@@ -43,12 +44,19 @@ def describe(operations: Iterable[Operation], *, needs_token: bool) -> dict[str,
     paths: dict[str, dict[str, Any]] = {}
     for operation in listed:
         described = _operation(operation, schemas, definitions)
-        if needs_token and not operation.is_open:
+        if operation.is_signed:
+            described["security"] = [{"signature": []}]
+        elif needs_token and not operation.is_open:
             described["security"] = [{"token": []}]
         paths.setdefault(operation.public_path, {})[operation.method.lower()] = described
     components: dict[str, Any] = {"schemas": definitions}
+    schemes: dict[str, Any] = {}
     if needs_token:
-        components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        schemes["token"] = {"type": "http", "scheme": "bearer"}
+    if any(operation.is_signed for operation in listed):
+        schemes["signature"] = {"type": "apiKey", "in": "header", "name": SIGNATURE}
+    if schemes:
+        components["securitySchemes"] = schemes
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": "https://json-schema.org/draft/2020-12/schema",

@@ -50,6 +50,7 @@ class Operation:
         media_type: Of body and answer.
         refusals: Statuses besides those that any request may be answered with.
         is_open: Whether it needs no token.
+        is_signed: Whether it needs a signature in place of a token.
     """
 
     method: str
@@ -63,6 +64,7 @@ class Operation:
     media_type: str = JSON
     refusals: tuple[int, ...] = ()
     is_open: bool = False
+    is_signed: bool = False
 
     @property
     def public_path(self) -> str:

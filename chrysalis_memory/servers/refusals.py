@@ -17,6 +17,7 @@ from chrysalis_memory.errors import (
     EmbedderError,
     MemoryForgotten,
     MemoryNotFound,
+    PeerRefused,
     StorageError,
     StoreBusy,
 )
@@ -70,9 +71,11 @@ class _Refused(Exception):
         self.refusal = refusal
 
 
-def refused(status: int, kind: str, message: str) -> Exception:
+def refused(
+    status: int, kind: str, message: str, headers: Mapping[str, str] | None = None
+) -> Exception:
     """Return what to raise so that a request is answered with a :class:`Refusal`."""
-    return _Refused(Refusal(status, kind, message))
+    return _Refused(Refusal(status, kind, message, headers))
 
 
 def handlers() -> dict[type[Exception], ExceptionHandler]:
@@ -130,6 +133,9 @@ async def _failure(_: Request, error: Exception) -> Response:
             logger.error("a request could not be answered", exc_info=error)
             message = "the memory failed; the server's log says why"
             return _answer(HTTPStatus.SERVICE_UNAVAILABLE, kind, message)
+        case PeerRefused():
+            logger.warning("a peer was refused: %s", error)
+            return _answer(HTTPStatus.FORBIDDEN, kind, str(error))
         case InvalidText() | TextTooLong():
             return _answer(HTTPStatus.BAD_REQUEST, kind, str(error))
         case EmbedderError():

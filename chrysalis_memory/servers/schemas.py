@@ -103,10 +103,13 @@ class NoQuestion(_Model):
 
 QUERY_TEXTS = frozenset({
     "namespace", "namespace_prefix", "memory_type", "tags_all", "tags_any", "tags_none", "episode",
+    "sources", "sources_none",
     "created_from", "created_before", "updated_from", "updated_before", "order",
 })  # fmt: skip
 """Fields that stand in a URL as they are; those of others are JSON there."""
-QUERY_SEVERAL = frozenset({"memory_type", "tags_all", "tags_any", "tags_none"})
+QUERY_SEVERAL = frozenset(
+    {"memory_type", "tags_all", "tags_any", "tags_none", "sources", "sources_none"}
+)
 """Fields that may stand in a URL more than once."""
 
 

@@ -9,6 +9,7 @@ import pytest
 from chrysalis_memory import Filter, HybridLogicalClock, MemoryDocument, MemoryStorage, codec, wire
 from chrysalis_memory.backends.base import Neighbours, Term, WeightedTerm
 from chrysalis_memory.errors import StoreClosed
+from chrysalis_memory.provenance import Among
 from chrysalis_memory.query import Query
 from chrysalis_memory.transaction import document_of
 from tests.rows import put_row
@@ -177,7 +178,7 @@ def test_priors_carry_what_recall_weighs(storage: MemoryStorage) -> None:
     (number,) = save(storage, document)
     (prior,) = storage.read(lambda session: session.priors([number, 12_345]))
     updated = round(document.updated_at.timestamp() * 1e6)
-    assert prior == (number, "m", 0.75, 0.25, 0, updated)
+    assert prior == (number, "m", 0.75, 0.25, 0, updated, document.source_instance)
 
 
 # Transactions
@@ -530,3 +531,22 @@ def test_token_vectors_stay_as_long_as_their_text(storage: MemoryStorage) -> Non
 def test_no_query_is_read_as_syntax(storage: MemoryStorage, word: str) -> None:
     save(storage, memory("m", "something else entirely"))
     assert hits(storage, word) == {}
+
+
+# Sources
+
+
+def test_sources_are_counted_commonest_first_then_by_name(storage: MemoryStorage) -> None:
+    def of(memory_id: str, source: str) -> MemoryDocument:
+        return MemoryDocument(memory_id, "text", source_instance=source)
+
+    storage.put_many([of("1", "b"), of("2", "é"), of("3", "B"), of("4", "b"), of("5", "z")])
+    storage.forget("5")
+
+    def counts(query: Query) -> list[tuple[str, int]]:
+        return storage.read(lambda session: session.source_counts(query))
+
+    assert counts(EVERYTHING) == [("b", 2), ("B", 1), ("é", 1)]
+    assert counts(Query(Filter.of(sources="b*"), NOW_US)) == [("b", 2)]
+    only = Among((("b", False),), others=True)
+    assert counts(EVERYTHING._replace(among=only)) == [("B", 1), ("é", 1)]

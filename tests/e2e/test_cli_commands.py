@@ -499,3 +499,96 @@ def test_what_is_merged_takes_no_tags(filled: Run):
 
     assert done.returncode == 2
     assert "leave --tag and --namespace out" in done.stderr
+
+
+# Sources
+
+
+@pytest.fixture
+def poisoned(filled: Run) -> Run:
+    for text in ("Green tea is poison", "Tea is at nine"):
+        assert filled("learn", text, "--source", "web:evil.example").returncode == 0
+    return filled
+
+
+def test_sources_are_named_listed_and_asked_for(poisoned: Run) -> None:
+    listed = lines(poisoned("sources", "--json"))
+    assert [(one["source"].split("@")[0], one["memories"]) for one in listed] == [
+        ("default", 3), ("web:evil.example", 2),
+    ]  # fmt: skip
+    assert "web:evil.example" in poisoned("sources").stdout
+    wanted = [m["content"] for m in lines(poisoned("list", "--source", "web:*", "--json"))]
+    assert sorted(wanted) == ["Green tea is poison", "Tea is at nine"]
+    assert set(ids(poisoned("list", "--no-source", "web:*", "--json"))) == {
+        "green", "black", "house",
+    }  # fmt: skip
+    (one, *_) = lines(poisoned("list", "--source", "web:*", "--json"))
+    shown = poisoned("show", one["id"]).stdout
+    assert re.search(r"sources +web:evil.example +\n", shown)
+    assert re.search(r"writers +default@", shown)
+
+
+def test_recall_weighs_by_source_and_explains_it(poisoned: Run) -> None:
+    asked = ("recall", "green tea is poison", "--no-track", "--mode", "keyword")
+    first = lines(poisoned(*asked, "--json"))[0]
+    weighed = lines(poisoned(*asked, "--json", "--trust", "web:*=0.1"))
+    kept = lines(poisoned(*asked, "--json", "--trust", "web:*=0"))
+
+    assert first["content"] == "Green tea is poison"
+    assert weighed[0]["id"] == "green"
+    assert weighed[-1]["explanation"]["trust"] == 0.1
+    assert {one["source"].split("@")[0] for one in kept} == {"default"}
+    assert "× trust" in poisoned(*asked, "--explain", "--trust", "web:*=0.1").stdout
+    assert "× trust" not in poisoned(*asked, "--explain").stdout
+
+
+def test_trust_may_stand_in_the_file_of_settings(poisoned: Run, tmp_path: Path) -> None:
+    (tmp_path / "trust.toml").write_text('[trust]\n"web:*" = 0\n')
+    found = poisoned("recall", "tea", "--json", CHRYSALIS_CONFIG=str(tmp_path / "trust.toml"))
+    assert "web:evil.example" not in {one["source"] for one in lines(found)}
+    (tmp_path / "trust.toml").write_text('[trust]\n"web:*" = 7\n')
+    refused = poisoned("recall", "tea", CHRYSALIS_CONFIG=str(tmp_path / "trust.toml"))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "trust" in refused.stderr
+
+
+@pytest.mark.parametrize("trust", ["web:*", "web:*=much", "0.5"])
+def test_trust_that_is_no_name_and_factor_is_refused(filled: Run, trust: str) -> None:
+    done = filled("recall", "tea", "--trust", trust)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "NAME=FACTOR" in done.stderr
+
+
+def test_purge_looks_first_and_then_forgets_for_good(poisoned: Run) -> None:
+    looked = poisoned("purge", "--source", "web:evil*", "--dry-run")
+    asked = poisoned("purge", "--source", "web:evil*")
+    assert looked.stdout == "would forget 2 memories\n"
+    assert (asked.returncode, asked.stdout) == (2, "")
+    assert "--yes" in asked.stderr
+    assert len(ids(poisoned("list", "--json"))) == 5
+
+    assert poisoned("purge", "--source", "web:evil*", "--yes").stdout == "forgot 2 memories\n"
+    assert set(ids(poisoned("list", "--json"))) == {"green", "black", "house"}
+    assert lines(poisoned("purge", "--source", "web:evil*", "--yes", "--json")) == [
+        {"dry_run": False, "forgotten": 0, "kept": [], "linking": 0, "written_into": 0}
+    ]
+
+
+def test_purge_says_what_stays(poisoned: Run) -> None:
+    (one, *_) = lines(poisoned("list", "--source", "web:*", "--json"))
+    assert poisoned("learn", one["content"], "--source", "user").returncode == 0
+    assert poisoned("learn", "See there", "--related", one["id"]).returncode == 0
+
+    kept = poisoned("purge", "--source", "web:*", "--yes").stdout
+    assert kept == "forgot 1 memory\n1 memory kept: another source taught the same\n"
+    both = poisoned("purge", "--source", "web:*", "--source", "user", "--yes").stdout
+    assert both == "forgot 1 memory\n1 memory still linking to what is forgotten\n"
+
+
+def test_what_is_imported_has_a_source(chrysalis: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("Tea is at four\n")
+    (tmp_path / "b.txt").write_text("Tea is at five\n")
+    assert chrysalis("import", "a.txt").returncode == 0
+    assert chrysalis("import", "b.txt", "--source", "mail:ann").returncode == 0
+    listed = lines(chrysalis("sources", "--json"))
+    assert [one["source"] for one in listed] == ["import:text", "mail:ann"]

@@ -209,3 +209,13 @@ def test_with_the_other_apsw_a_key_is_refused_with_the_commands_that_help(
         MemoryStorage(path, key=KEY)
     with pytest.raises(NotADatabase, match=r"or it is encrypted; .*chrysalis-memory\[encryption"):
         MemoryStorage(path)
+
+
+def test_the_page_runs_as_printed(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2] / "docs" / "encryption.md"
+    (code,) = re.findall(r"^```py\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, "1\n", "")

@@ -38,6 +38,7 @@ WORDS = (
 ASKED = (
     *WORDS, "te*", "wal*", "xx*", "x" * 260 + "*", "東*", '"tea walks"', "camel", "absent", "*",
 )  # fmt: skip
+SOURCES = ("user", "web:a", "web:b", "web:a", "Web")
 NAMESPACES = ("", "user", "user/al", "team")
 
 
@@ -53,7 +54,9 @@ def some_documents() -> list[MemoryDocument]:
     for i in range(COUNT):
         at = NOW_US - chance.randint(0, 50) * 86_400_000_000
         clock = HybridLogicalClock(lambda at=at: at)
-        document = MemoryDocument(f"m{i * 7919 % COUNT:03}", chance.choice(texts), clock=clock)
+        source = SOURCES[i % len(SOURCES)]
+        text = chance.choice(texts)
+        document = MemoryDocument(f"m{i * 7919 % COUNT:03}", text, None, source, clock=clock)
         document.set_namespace(chance.choice(NAMESPACES))
         document.set_importance(chance.choice((0.2, 0.5, 0.9)))
         for tag in chance.sample(("red", "blue", "green"), chance.randint(0, 2)):
@@ -137,6 +140,8 @@ conditions = st.fixed_dictionaries(
         "namespace_prefix": st.sampled_from(NAMESPACES),
         "tags_any": st.lists(st.sampled_from(("red", "blue", "none")), max_size=2),
         "tags_none": st.sampled_from(("red", "green")),
+        "sources": st.sampled_from((["web:*"], ["user", "web:b"], ["w*", "W*"])),
+        "sources_none": st.sampled_from(("web:a", "*b", "Web*")),
         "minimum_importance": st.sampled_from((0.2, 0.5, 0.6)),
         "metadata": st.sampled_from(
             ({"n": 1}, {"n": {"$gt": 1}}, {"n": {"$ne": "1"}}, {"n": {"$in": [True, 2.5]}})
@@ -172,6 +177,7 @@ def test_they_find_the_same_in_the_same_order(
     assert pair.same(lambda session: session.count(query)) == len(found)
     pair.same(lambda session: session.tag_counts(query))
     pair.same(lambda session: session.namespace_counts(query))
+    pair.same(lambda session: session.source_counts(query))
 
 
 @SETTINGS
@@ -251,6 +257,7 @@ def test_they_recall_the_same_with_the_same_scores(pair: Pair, paths: list[str |
                 "mode": chance.choice(("hybrid", "semantic", "keyword")),
                 "weights": weights,
                 **chance.choice(({}, {"tags_any": "red"}, {"namespace_prefix": "user"})),
+                "trust": chance.choice(({}, {"web:*": 0.3, "web:b": 0}, {"*": 0.5, "user": 1})),
             },
         )
         for _ in range(80)

@@ -11,6 +11,7 @@ from strategies import LAWS, clock_at
 
 from chrysalis_memory import Filter, MemoryCollection, MemoryDocument, MemoryStorage, codec
 from chrysalis_memory.errors import InvalidValue
+from chrysalis_memory.provenance import Among, Trust
 from chrysalis_memory.query import OPERATORS, Query
 from tests.postgres_server import drop_schema, schema_url
 from tests.rows import put_row
@@ -22,7 +23,8 @@ NOW = EPOCH + timedelta(microseconds=NOW_US)
 
 def memory(memory_id: str, *, at: int = 1000, **fields: Any) -> MemoryDocument:
     """Return a document created at the moment ``at``, in microseconds since 1970."""
-    document = MemoryDocument(memory_id, "text", None, "ada", clock=clock_at(at))
+    source = fields.pop("source", "ada")
+    document = MemoryDocument(memory_id, "text", None, source, clock=clock_at(at))
     for tag in fields.pop("tags", ()):
         document.add_tag(tag)
     for name, value in fields.items():
@@ -51,7 +53,7 @@ FILTERED = {
     "old": memory("old", archived=True),
     "late": memory("late", expires_at=NOW),
     "soon": memory("soon", expires_at=NOW + timedelta(microseconds=1)),
-    "turn": memory("turn", episode="talk", at=5000),
+    "turn": memory("turn", episode="talk", at=5000, source="web:é%_"),
 }
 VISIBLE = set(FILTERED) - {"old", "late"}
 
@@ -95,6 +97,15 @@ VISIBLE = set(FILTERED) - {"old", "late"}
         ({"created_before": EPOCH + timedelta(milliseconds=5)}, VISIBLE - {"turn"}),
         ({"updated_from": EPOCH + timedelta(milliseconds=5)}, {"turn"}),
         ({"tags_all": "a", "namespace": "user"}, {"user"}),
+        ({"sources": "web:é%_"}, {"turn"}),
+        ({"sources": ["web:é*", "eve"]}, {"turn"}),
+        ({"sources": "web:%*"}, set()),
+        ({"sources": "ada", "namespace": ""}, {"root", "soon"}),
+        ({"sources": "ada*", "sources_none": "ad*"}, set()),
+        ({"sources": "*"}, VISIBLE),
+        ({"sources": "web"}, set()),
+        ({"sources_none": ["web:*", "eve"]}, VISIBLE - {"turn"}),
+        ({"sources": [], "sources_none": []}, VISIBLE),
     ],
 )
 def test_a_filter_finds_exactly_the_memories_that_meet_it(
@@ -130,6 +141,8 @@ NAMESPACES = (
     "user.x",
 )
 TAGS = ("a", "b", "A", "ü", "%", "a/b")
+SOURCES = ("ada", "ad", "web:a", "web:A", "web:é", "Web:a", "%", "a_a", "\U0001f98b:1")
+PATTERNS = (*SOURCES, "*", "ad*", "web:*", "web:é*", "web:_*", "%*", "\U0001f98b*", "web:é:x*")
 TYPES = ("semantic", "episodic", "working")
 SCORES = (0.0, 0.3, 0.5, 0.7, 1.0)
 MOMENTS = tuple(NOW + timedelta(microseconds=step) for step in (-1, 0, 1))
@@ -141,6 +154,7 @@ metadata_values = st.dictionaries(st.sampled_from(("k", "l", "ü")), st.sampled_
 memories = st.fixed_dictionaries(
     {"at": st.sampled_from(CREATED)},
     optional={
+        "source": st.sampled_from(SOURCES),
         "tags": st.lists(st.sampled_from(TAGS), max_size=3),
         "namespace": st.sampled_from(NAMESPACES),
         "memory_type": st.sampled_from(TYPES),
@@ -173,6 +187,7 @@ conditions_on_metadata = st.dictionaries(
     max_size=2,
 )
 some_tags = st.lists(st.sampled_from(TAGS), max_size=2)
+some_patterns = st.lists(st.sampled_from(PATTERNS), max_size=2)
 times = st.sampled_from([EPOCH + timedelta(microseconds=at) for at in CREATED])
 filters = st.fixed_dictionaries(
     {},
@@ -183,6 +198,8 @@ filters = st.fixed_dictionaries(
         "tags_all": some_tags,
         "tags_any": some_tags,
         "tags_none": some_tags,
+        "sources": some_patterns,
+        "sources_none": some_patterns,
         "minimum_importance": st.sampled_from(SCORES),
         "minimum_confidence": st.sampled_from(SCORES),
         "metadata": conditions_on_metadata,
@@ -248,6 +265,31 @@ def test_the_store_finds_what_the_filter_matches(
         agree(crowd, documents, Filter.of(**conditions))
 
 
+@settings(LAWS, max_examples=150)
+@given(
+    drawn=st.lists(st.sampled_from(SOURCES), min_size=1, max_size=COUNT),
+    factors=st.dictionaries(st.sampled_from(PATTERNS), st.sampled_from((0, 0.5, 1)), min_size=1),
+)
+def test_the_store_finds_for_each_factor_the_memories_whose_source_has_it(
+    crowd: MemoryStorage, drawn: list[str], factors: dict[str, float]
+) -> None:
+    documents = [memory(f"m{i}", source=source) for i, source in enumerate(drawn)]
+    fill(crowd, documents)
+    trust = Trust.of(factors)
+    of_factor: dict[float, list[str]] = {factor: [] for factor in (0.0, 0.5, 1.0)}
+    for document in documents:
+        of_factor[trust.factor(document.source_instance)].append(document.id)
+
+    def selected(among: Among | None) -> list[str]:
+        query = Query(Filter(), NOW_US, among)
+        rows = crowd.read(lambda session: session.select(query, "created", None))
+        return [row.id for row in rows]
+
+    wanted = [of_factor[factor] for factor in sorted({1.0, *factors.values()} - {0}, reverse=True)]
+    assert [selected(one) for one in trust.classes()] == (wanted if trust.patterns else [])
+    assert selected(trust.trusted()) == sorted(of_factor[0.5] + of_factor[1.0])
+
+
 @settings(LAWS, max_examples=200)
 @given(
     stored=st.lists(st.sampled_from(VALUES), min_size=1, max_size=COUNT),
@@ -296,6 +338,8 @@ def test_a_collection_finds_what_a_store_finds(store: MemoryStorage) -> None:
         {"metadata": {"": 1}},
         {"metadata": "k"},
         {"include_archived": "perhaps"},
+        {"sources": [""]},
+        {"sources_none": [1]},
     ],
 )
 def test_a_condition_that_cannot_be_meant_is_refused(conditions: dict[str, Any]) -> None:

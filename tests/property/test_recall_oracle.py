@@ -62,6 +62,7 @@ class Drawn(NamedTuple):
     metadata: dict[str, int]
     place: tuple[str, int | None] | None
     fate: str
+    source: str
 
 
 class Choices:
@@ -99,11 +100,12 @@ def memory_of(drawn: bytes) -> Drawn:
         metadata=choices.one({}, {"n": 1}, {"n": 2}),
         place=choices.one(None, ("talk", None), ("log", 1), *places),
         fate=choices.one(*fates),
+        source=choices.one("user", "web:a", "web:b", "ada@r1"),
     )
 
 
 def crowds(least: int, most: int) -> st.SearchStrategy[list[Drawn]]:
-    drawn = st.binary(min_size=18, max_size=18)
+    drawn = st.binary(min_size=19, max_size=19)
     return st.lists(drawn.map(memory_of), min_size=least, max_size=most)
 
 
@@ -114,7 +116,11 @@ CONDITIONS: tuple[dict[str, Any], ...] = (
     {"minimum_importance": 0.5}, {"minimum_confidence": 0.3}, {"metadata": {"n": {"$gte": 2}}},
     {"metadata": {"n": None}}, {"episode": "talk"}, {"created_before": NOW},
     {"updated_from": NOW - timedelta(days=2)}, {"include_archived": True},
-    {"include_expired": True},
+    {"include_expired": True}, {"sources": "web:*"}, {"sources_none": ["web:a", "user"]},
+)  # fmt: skip
+TRUSTS: tuple[dict[str, float], ...] = (
+    {"web:*": 0.3}, {"web:*": 0, "web:b": 1}, {"*": 0.1, "user": 1, "web:*": 0.5},
+    {"user": 0.9, "web:a": 0}, {"*": 0}, {"web:a*": 0.2, "web:": 0.4, "ada@r1": 0.2},
 )  # fmt: skip
 
 
@@ -137,17 +143,19 @@ def question_of(drawn: bytes) -> Question:
         min_score=choices.one(None, None, 0.0, 0.1, 0.31, 0.61),
         weights=weights,
         conditions=choices.one({}, *CONDITIONS) | choices.one({}, *CONDITIONS),
+        trust=choices.one({}, *TRUSTS, {}),
     )
 
 
-questions = st.binary(min_size=19, max_size=19).map(question_of)
+questions = st.binary(min_size=20, max_size=20).map(question_of)
 
 
 def document_of(number: int, drawn: Drawn) -> MemoryDocument:
     clock = clock_at(NOW_US - int(drawn.days * DAY_US))
     # Ids are in another order than the store's own numbers.
     memory_id = f"m{number * 7 % 41:02}"
-    document = MemoryDocument(memory_id, " ".join(drawn.words), drawn.memory_type, clock=clock)
+    text = " ".join(drawn.words)
+    document = MemoryDocument(memory_id, text, drawn.memory_type, drawn.source, clock=clock)
     document.set_namespace(drawn.namespace)
     document.set_importance(drawn.importance)
     document.set_confidence(drawn.confidence)
@@ -203,10 +211,10 @@ async def check(drawn: list[Drawn], asked: list[Question]) -> None:
         agent.storage.clock.wall_us = lambda: NOW_US
         known = agent.storage.submit(lambda transaction: fill(transaction, drawn)).result()
         for question in asked:
-            words, mode, k, min_score, weighed, wanted = question
+            words, mode, k, min_score, weighed, wanted, trust = question
             found = await agent.recall(
                 " ".join(words), k, mode=mode, min_score=min_score, weights=weighed, track=False,
-                **wanted,
+                trust=trust, **wanted,
             )  # fmt: skip
             note(f"for {question}")
             actual = [(memory.id, memory.score) for memory in found]

@@ -1,6 +1,7 @@
 """Canonical encodings: one value, one text, one string of bytes."""
 
 import json
+import tracemalloc
 from types import MappingProxyType
 
 import pytest
@@ -173,3 +174,49 @@ def test_text_is_what_utf8_holds_without_nul(value):
 def test_refused_text_is_named_with_its_problem(value, problem):
     with pytest.raises(InvalidValue, match=rf"^tag .*{problem}"):
         codec.check_text(value, what="tag")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" + "[]," * codec.VALUES_MAX + "[]]",
+        "[" * codec.VALUES_MAX * 2,
+        '{"a":' * codec.VALUES_MAX * 2,
+        "[" + '"",' * codec.VALUES_MAX + "0]",
+        b"[" + b"0," * codec.VALUES_MAX + b"0]",
+    ],
+    ids=["lists", "depth", "objects", "strings", "bytes"],
+)
+def test_json_of_more_values_than_a_memory_can_have_is_not_parsed(text):
+    with pytest.raises(InvalidDocument, match="300,000 values"):
+        codec.parse_json(text)
+
+
+@pytest.mark.parametrize("text", [",[{", '",\\"[', "\\" * 3, '"'])
+def test_what_stands_in_strings_is_not_counted_as_values(text):
+    values = [text * 400_000, text * 399_999]
+    assert codec.parse_json(json.dumps(values)) == values
+
+
+PACKED_BOMBS = {
+    "lists within lists, each of 65,535": b"\xdc\xff\xff" * 1000 + b"\xc0" * (1 << 20),
+    "a million empty maps": b"\xdd\x00\x10\x00\x00" + b"\x80" * (1 << 20),
+    "lists of maps": b"\xdc\x40\x00" + (b"\xdc\x03\xfd" + b"\x80" * 1021) * (1 << 14),
+    "a million levels": b"\x91" * (1 << 20),
+}
+
+
+@pytest.mark.parametrize("data", PACKED_BOMBS.values(), ids=PACKED_BOMBS)
+def test_bytes_from_elsewhere_take_little_memory_whatever_they_say(data):
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidDocument):
+            codec.unpack_foreign(data)
+        assert tracemalloc.get_traced_memory()[1] < 64 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_bytes_of_many_values_from_elsewhere_are_read_as_any_others():
+    value = tuple({f"k{number}": (number, "v", None)} for number in range(20_000))
+    assert codec.unpack_foreign(codec.pack(value)) == value

@@ -1,5 +1,6 @@
 """Settings: arguments win over the environment, and every agent has a file of its own."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from chrysalis_memory import AgentMemory, AgentMemoryConfig, Weights
 from chrysalis_memory.config import default_path
 from chrysalis_memory.errors import EmbeddingSpaceMismatch, InvalidValue, NotADatabase
+from chrysalis_memory.replication.signing import new_secret
 from embedders.errors import UnknownEmbedder
 
 HOSTILE = (
@@ -197,3 +199,35 @@ async def test_a_file_that_must_exist_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(NotADatabase, match="no memory"):
         await AgentMemory("ada", path=path, embedder="hashing", must_exist=True).start()
     assert not path.parent.exists()
+
+
+# Keys to sign with
+
+
+KEY = f"ada:{new_secret()}"
+
+
+def test_a_key_for_every_peer_or_one_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = AgentMemoryConfig.of(sync_key=KEY)
+    monkeypatch.setenv("CHRYSALIS_SYNC_KEY", json.dumps({"https://hub.example/": KEY}))
+    several = AgentMemoryConfig.of()
+    told = [config.key_for("https://hub.example") for config in (one, several)]
+
+    assert [key.get_secret_value() for key in told if key is not None] == [KEY, KEY]
+    assert several.key_for("https://other.example") is None
+    assert KEY.partition(":")[2] not in repr(one) + repr(several)
+
+
+def test_one_key_for_several_served_peers_is_refused() -> None:
+    peers = ["http://one:8420", "other.db", "https://two"]
+    with pytest.raises(InvalidValue, match="one key for 2 peers"):
+        AgentMemoryConfig.of(sync_key=KEY, sync_with=peers)
+    assert AgentMemoryConfig.of(sync_key=KEY, sync_with=peers[:2]).sync_with == tuple(peers[:2])
+
+
+@pytest.mark.parametrize("key", ["ada", KEY[:40], KEY.partition(":")[2], {"http://hub": "x"}])
+def test_what_is_no_key_is_refused_and_not_shown(key: object) -> None:
+    with pytest.raises(InvalidValue, match=r"sync_key: .*key") as refusal:
+        AgentMemoryConfig.of(sync_key=key)
+
+    assert KEY[8:40] not in str(refusal.value) + repr(refusal.value.__cause__)

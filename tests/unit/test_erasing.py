@@ -178,7 +178,7 @@ def test_where_nothing_was_forgotten_nothing_is_cleaned(
     store: MemoryStorage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cleaned: list[object] = []
-    monkeypatch.setattr(cleaning, "clean", lambda *given: cleaned.append(given))
+    monkeypatch.setattr(cleaning, "clean", lambda *one, **more: cleaned.append(one))
     store.merge([written()])
     store.forget("m")
     store.merge([written("n")])
@@ -191,7 +191,9 @@ def test_what_a_merge_forgot_soon_after_another_waits_for_the_close(
 ) -> None:
     cleaned: list[object] = []
     clean = cleaning.clean
-    monkeypatch.setattr(cleaning, "clean", lambda *given: [cleaned.append(1), clean(*given)])
+    monkeypatch.setattr(
+        cleaning, "clean", lambda *one, **more: [cleaned.append(1), clean(*one, **more)]
+    )
     forgotten = []
     for number in range(3):
         forgotten.append(written(str(number)))

@@ -365,3 +365,33 @@ def test_a_line_that_is_too_long_is_refused(tmp_path: Path):
 def test_a_wrong_call_is_refused(tmp_path: Path, name: str, form: str, message: str):
     with pytest.raises(InvalidValue, match=message):
         found(tmp_path / name, form)
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "[a]: b\n", "---\na: b\n---\n"])
+def test_of_markdown_that_says_nothing_there_are_no_memories(tmp_path: Path, text: str):
+    (tmp_path / "empty.md").write_text(text)
+    assert found(tmp_path / "empty.md") == []
+
+
+def test_markdown_that_begins_with_a_link_is_no_json(tmp_path: Path):
+    (tmp_path / "a.md").write_text("[Tea](tea.md) is at four")
+    assert found(tmp_path / "a.md")[0]["content"] == "[Tea](tea.md) is at four"
+
+
+def test_a_document_of_far_more_values_than_bytes_of_text_is_refused_unparsed(tmp_path: Path):
+    path = tmp_path / "conversations.json"
+    path.write_text("[" + "[]," * 2_000_000 + "[]]")
+    with pytest.raises(InvalidDocument, match="values"):
+        found(path)
+
+
+def test_a_zip_file_whose_parts_lie_nowhere_is_refused(tmp_path: Path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("conversations.json", "[]")
+    data = bytearray(path.read_bytes())
+    entry = data.index(b"PK\x01\x02")
+    data[entry + 42 : entry + 46] = b"\xff\xff\xff\x7f"  # where the part begins
+    path.write_bytes(data)
+    with pytest.raises(InvalidDocument, match=r"export\.zip"):
+        found(path)

@@ -77,6 +77,13 @@ async def test_a_check_finds_what_does_not_fit_a_state(
     assert what is None or next(p for p in report.problems if what in p.what).memory == memory
 
 
+async def test_a_check_after_a_search_sees_what_was_written_since(filled: AgentMemory):
+    await filled.recall("tea")
+    await filled.update("tea", content="?!")
+
+    assert (await filled.check()).problems == []
+
+
 async def test_a_check_tells_how_far_it_is(filled: AgentMemory):
     told: list[tuple[int, int]] = []
     await filled.check(progress=lambda done, total: told.append((done, total)))

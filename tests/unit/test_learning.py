@@ -10,7 +10,9 @@ import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage, NewMemory, learning
 from chrysalis_memory.errors import InvalidValue, MemoryForgotten
+from chrysalis_memory.history import history
 from chrysalis_memory.learning import MemoryChange
+from chrysalis_memory.provenance import sources_of, writers_of
 
 PAST = datetime(2020, 1, 1, tzinfo=UTC)
 FUTURE = datetime.now(UTC) + timedelta(days=1000)
@@ -23,6 +25,104 @@ def learn(storage: MemoryStorage, content: str, **fields: Any) -> str:
 
 def change(storage: MemoryStorage, memory_id: str, **changes: Any) -> MemoryDocument:
     return storage.update(memory_id, MemoryChange.of(**changes).apply)
+
+
+# Sources
+
+
+def test_what_is_learned_knows_its_source_and_its_writer(store: MemoryStorage) -> None:
+    memory = store.get(learn(store, "text", source="web:a", tags="t", importance=0.9))
+
+    assert memory.source_instance == "web:a"
+    assert memory.get_evidence() == ["source:web:a"]
+    assert {write.writer for write in history(memory) if write.field != "created"} == {"ada"}
+    assert writers_of(memory) == ("ada",)
+
+
+def test_without_a_named_source_it_is_the_writer(store: MemoryStorage) -> None:
+    memory = store.get(learn(store, "text"))
+    assert (memory.source_instance, memory.get_evidence()) == ("ada", [])
+
+
+def test_a_source_that_repeats_a_text_is_noted_and_does_not_become_its_source(
+    store: MemoryStorage,
+) -> None:
+    memory_id = learn(store, "text", source="user")
+    assert learn(store, "text", source="web:a") == memory_id
+    memory = store.get(memory_id)
+    assert sources_of(memory) == ("user", "web:a")
+    assert memory.source_instance == "user"
+
+
+def test_another_source_changes_nothing_that_is_written(store: MemoryStorage) -> None:
+    written = {"importance": 0.2, "metadata": {"k": 1}, "expires_at": FUTURE}
+    memory_id = learn(store, "text", source="user", **written)
+    change(store, memory_id, archived=True)
+
+    learn(
+        store, "text", source="web:a", memory_type="episodic", importance=0.9,
+        metadata={"k": 2, "new": 3}, expires_at=PAST, tags="t",
+    )  # fmt: skip
+
+    memory = store.get(memory_id)
+    assert (memory.memory_type, memory.get_importance()) == ("semantic", 0.2)
+    assert (memory.metadata, memory.expires_at) == ({"k": 1, "new": 3}, FUTURE)
+    assert (memory.archived, memory.get_tags()) == (True, ["t"])
+
+
+def test_the_same_source_may_write_over_what_it_taught(store: MemoryStorage) -> None:
+    memory_id = learn(store, "text", source="web:a", metadata={"k": 1})
+    learn(store, "text", source="web:a", metadata={"k": 2}, importance=0.9)
+    memory = store.get(memory_id)
+    assert (memory.metadata, memory.get_importance()) == ({"k": 2}, 0.9)
+
+
+@pytest.mark.parametrize("first", [None, "user"])
+def test_a_source_does_not_put_its_text_under_the_id_of_another(
+    store: MemoryStorage, first: str | None
+) -> None:
+    learn(store, "text", id="m", **({} if first is None else {"source": first}))
+
+    with pytest.raises(InvalidValue, match=r"'m' holds another text, from .*source 'web:a'"):
+        learn(store, "poison", id="m", source="web:a")
+
+    assert store.get("m").content == "text"
+    assert sources_of(store.get("m")) == (first or "ada",)
+
+
+def test_a_writer_that_repeats_what_a_named_source_taught_is_noted(store: MemoryStorage) -> None:
+    memory_id = learn(store, "text", source="web:a")
+    learn(store, "text")
+    learn(store, "text")
+    assert sources_of(store.get(memory_id)) == ("web:a", "ada")
+
+
+def test_a_writer_that_repeats_its_own_text_leaves_no_note(store: MemoryStorage) -> None:
+    memory_id = learn(store, "text")
+    learn(store, "text", source="web:a")
+    learn(store, "text")
+    assert store.get(memory_id).get_evidence() == ["source:web:a"]
+
+
+def test_replicas_agree_on_the_source_and_keep_the_others(
+    open_store: Callable[..., MemoryStorage],
+) -> None:
+    first, second = open_store("1.db", "ada"), open_store("2.db", "bob")
+    memory_id = learn(first, "text", source="user")
+    learn(second, "text", source="web:a")
+    copies = [store.get(memory_id) for store in (first, second)]
+    first.merge([copies[1]])
+    second.merge([copies[0]])
+
+    assert sources_of(first.get(memory_id)) == ("user", "web:a")
+    assert first.get(memory_id) == second.get(memory_id)
+
+
+def test_a_forgotten_text_comes_back_from_whoever_teaches_it_again(store: MemoryStorage) -> None:
+    memory_id = learn(store, "text", source="web:a")
+    store.forget(memory_id)
+    learn(store, "text", source="user")
+    assert sources_of(store.get(memory_id)) == ("user",)
 
 
 # Only adding

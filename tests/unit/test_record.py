@@ -54,6 +54,8 @@ def test_a_record_holds_every_field_of_its_document():
         "expires_at": datetime(2990, 1, 2, tzinfo=UTC),
         "archived": True,
         "source": "ada",
+        "sources": ("ada",),
+        "writers": ("ada",),
         "version": memory.version,
     }
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chrysalis_memory import MemoryDocument, MemoryStorage
+from chrysalis_memory import MemoryDocument, MemoryStorage, integrity
 from chrysalis_memory.backends import words
 from chrysalis_memory.backends.base import Term, WeightedTerm
 from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer
@@ -202,3 +202,14 @@ def test_a_write_sees_its_own_words_and_those_of_the_writes_before_it(
     assert held(store, "tea", "lost") == [1, 0]
     fill(store, "tea")
     assert held(store, "tea") == [2]
+
+
+def test_words_longer_than_any_page_of_the_index_are_found_and_told_apart(store: MemoryStorage):
+    first, second = "x" * 40_000, "x" * 39_999 + "y"
+    fill(store, first, second)
+
+    assert [["m0"], ["m1"]] == [found(store, first), found(store, second)]
+    assert ["m0", "m1"] == sorted(found(store, "x" * 180 + "*"))
+    store.forget("m0")
+    assert [[], ["m1"]] == [found(store, first), found(store, second)]
+    assert [] == integrity.check(store.read).problems

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from chrysalis_memory import codec
 from chrysalis_memory.backends.base import Priors
 from chrysalis_memory.backends.postgres.changes import USES, ChangeLog, change_statements
 from chrysalis_memory.backends.postgres.collected import row_statements
@@ -101,6 +102,7 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
 
     def load(self, memory_id: str) -> StoredMemory | None:
         """See :meth:`Session.load`; in a write it is locked, known or not."""
+        codec.check_text(memory_id, what="memory id")
         if self.writes:
             return self.held(memory_id).stored()
         rows = self.direct.rows(
@@ -168,6 +170,16 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
         )
         return [(namespace, count) for namespace, count in rows]
 
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.source_counts`."""
+        where = Where(query)
+        rows = self.database.rows(
+            "SELECT m.source, count(*) FROM memory m "
+            f'WHERE {where.sql} GROUP BY m.source ORDER BY count(*) DESC, m.source COLLATE "C"',
+            where.parameters,
+        )
+        return [(source, count) for source, count in rows]
+
     def priors(self, numbers: Sequence[int]) -> list[Priors]:
         """See :meth:`Session.priors`."""
         if not numbers:
@@ -175,8 +187,8 @@ class PostgresSession(Whole, TokenVectors, Episodes, ChangeLog, Peers):
         rows = self.database.rows(
             "SELECT m.number, m.id, m.importance, m.confidence, (SELECT "
             "coalesce(sum(a.count), 0)::bigint FROM access a WHERE a.memory = m.number), "
-            "m.updated_at FROM memory m WHERE m.number = ANY(%s::bigint[]) AND m.life > 0 "
-            "ORDER BY m.number",
+            "m.updated_at, m.source FROM memory m WHERE m.number = ANY(%s::bigint[]) "
+            "AND m.life > 0 ORDER BY m.number",
             (list(numbers),),
         )
         return [Priors(*row) for row in rows]

@@ -227,7 +227,7 @@ class VectorSpaces(Collected):
 
     def condition(self, query: Query) -> Where | None:
         """Return what memories must match; ``None`` where every living one does."""
-        if query.filter.is_empty and not self._leaves_out(query.now_us):
+        if query.is_empty and not self._leaves_out(query.now_us):
             return None
         return Where(query)
 

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from chrysalis_memory import codec
 from chrysalis_memory.backends.base import Term, WeightedTerm
 from chrysalis_memory.backends.postgres.collected import Change
 from chrysalis_memory.backends.postgres.database import Statement
@@ -24,10 +23,6 @@ from chrysalis_memory.backends.words import best_of, bm25, joined, pattern, wort
 from chrysalis_memory.changes import bucket_of
 from chrysalis_memory.query import Query
 
-# A lexeme has at most 2,046 bytes; a longer token has its beginning and a digest for one.
-_LEXEME_CHARACTERS = 200
-_BEGINNING = 150
-_DIGEST_MARK = "#"  # never part of a token
 # A tsvector has at most 1 MiB of lexemes; beyond this the tokens themselves are looked through.
 _LEXEMES_BYTES_MAX = 800_000
 
@@ -159,18 +154,16 @@ class WordIndex(VectorSpaces):
     def document_frequencies(self, terms: Sequence[Term]) -> list[int]:
         """See :meth:`Session.document_frequencies`."""
         tokens = {token for term in terms if not term.prefix for token in term.tokens}
-        lexemes = {token: lexeme(token) for token in tokens}
         rows = self.database.rows(
             "SELECT token, sum(memories)::bigint FROM word_count WHERE token = ANY(%s::text[]) "
             "GROUP BY token",
-            (sorted(lexemes.values()),),
+            (sorted(tokens),),
         )
-        counts: dict[str, int] = dict(rows)
-        found = {token: counts.get(lexeme, 0) for token, lexeme in lexemes.items()}
+        found: dict[str, int] = dict(rows)
         return [
             self._count_prefix(term)
             if term.prefix
-            else min((found[token] for token in term.tokens), default=0)
+            else min((found.get(token, 0) for token in term.tokens), default=0)
             for term in terms
         ]
 
@@ -258,7 +251,7 @@ def _count(added: PartWords, bucket: int, tokens: Sequence[str], sign: int) -> l
     part = bucket // BUCKETS_PER_PART
     added.memories[part] += sign
     added.tokens[part] += sign * len(tokens)
-    lexemes = [lexeme(token) for token in dict.fromkeys(tokens)]
+    lexemes = list(dict.fromkeys(tokens))
     for one in lexemes:
         added.counts[one, part] += sign
     return lexemes
@@ -295,22 +288,13 @@ def _counting(added: PartWords) -> list[Statement]:
     return statements
 
 
-def lexeme(token: str) -> str:
-    """Return what the index holds for a token: no two tokens have the same."""
-    if len(token) <= _LEXEME_CHARACTERS:
-        return token
-    return f"{token[:_BEGINNING]}{_DIGEST_MARK}{codec.text_hash(token).hex()}"
-
-
 def _holding(term: Term) -> tuple[str, list[object]]:
     """Return the condition that a row of ``memory_word AS w`` holds a term, which has tokens."""
     *first, last = term.tokens
-    lexemes = [_quoted(lexeme(token)) for token in first]
-    is_cut = term.prefix and len(last) > _BEGINNING
-    lexemes.append(f"{_quoted(last[:_BEGINNING])}:*" if term.prefix else _quoted(lexeme(last)))
+    lexemes = [*map(_quoted, first), _quoted(last) + (":*" if term.prefix else "")]
     in_row = pattern(term)
     sql, parameters = "w.lexemes @@ %s::tsquery", [" & ".join(lexemes)]
-    if first or is_cut:
+    if first:
         sql += " AND strpos(w.tokens, %s) > 0"
         parameters.append(in_row)
     return f"(({sql}) OR (w.is_long AND strpos(w.tokens, %s) > 0))", [*parameters, in_row]

@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import TypeVar, cast
 
+from chrysalis_memory import folders
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.sqlite import cleaning
 from chrysalis_memory.backends.sqlite.caches import Caches
@@ -139,12 +140,13 @@ class SQLiteBackend:
             raise StorageError(f"{str(path)!r} exists already; name a new file")
         partial = path.with_name(path.name + ".partial")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            folders.make(path.parent)
             partial.unlink(missing_ok=True)
             self.read(
                 lambda session: cast("SQLiteSession", session).copy_into(partial), snapshot=False
             )
             partial.rename(path)
+            folders.settle(path.parent)
         except OSError as error:
             raise StorageError(f"cannot write a copy to {str(path)!r}: {error}") from error
         finally:

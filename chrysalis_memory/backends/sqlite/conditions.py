@@ -74,7 +74,7 @@ class Condition:
         self.where = Where(query)
         # What expires, expires with time and not with a change, so it is left out of the answer.
         unending = query.filter.model_copy(update={"include_expired": True})
-        lasting = Where(Query(unending, query.now_us), leading=True)
+        lasting = Where(query._replace(filter=unending), leading=True)
         self._lasting = lasting.sql, tuple(lasting.parameters)
 
     def among(self, numbers: Numbers) -> Numbers:

@@ -8,6 +8,7 @@ from pathlib import Path
 import apsw
 import sqlite_vec
 
+from chrysalis_memory import folders
 from chrysalis_memory.backends.sqlite.ciphering import open_file, unreadable
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.schema import schema_version
@@ -49,6 +50,9 @@ def connect(
                 schema_version(connection, str(path))
             except apsw.NotADBError as error:
                 raise unreadable(str(path), key, is_plain=False) from error
+            if synchronous == "FULL":
+                # macOS leaves what is synced in the disk's own cache unless this asks for more.
+                connection.pragma("fullfsync", True)
             _switch_to_wal(connection, timeout_seconds)
             _configure(connection, synchronous)
         except BaseException:
@@ -59,7 +63,7 @@ def connect(
 
 def _check_file(path: Path, key: EncryptionKey | None) -> None:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        folders.make(path.parent)
         if path.is_dir():
             raise NotADatabase(
                 f"{str(path)!r} is a directory; name a file, for example {path}/memory.db"

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chrysalis_memory import codec
 from chrysalis_memory.backends.base import MadeVector, Priors, WeightedTerm
 from chrysalis_memory.backends.rows import (
     NO_ACCESS,
@@ -113,6 +114,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
 
     def load(self, memory_id: str) -> StoredMemory | None:
         """See :meth:`Session.load`."""
+        codec.check_text(memory_id, what="memory id")
         row = self.connection.execute(
             "SELECT number, state, EXISTS (SELECT 1 FROM access a WHERE a.memory = m.number) "
             "FROM memory m WHERE m.id = ?",
@@ -194,14 +196,23 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
             where.parameters,
         ).fetchall()
 
+    def source_counts(self, query: Query) -> list[tuple[str, int]]:
+        """See :meth:`Session.source_counts`."""
+        where = Where(query)
+        return self.connection.execute(
+            "SELECT m.source, count(*) AS memories FROM memory m "
+            f"WHERE {where.sql} GROUP BY m.source ORDER BY memories DESC, m.source",
+            where.parameters,
+        ).fetchall()
+
     def priors(self, numbers: Sequence[int]) -> list[Priors]:
         """See :meth:`Session.priors`."""
         if not numbers:
             return []
         rows = self.connection.execute(
             "SELECT m.number, m.id, m.importance, m.confidence, coalesce("
-            "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at "
-            "FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
+            "(SELECT sum(a.count) FROM access a WHERE a.memory = m.number), 0), m.updated_at, "
+            "m.source FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
             (number_array(numbers),),
         )
         return [Priors(*row) for row in rows]

@@ -204,7 +204,7 @@ class VectorSpaces(TokenVectors):
 
     def condition(self, query: Query) -> Condition | None:
         """Return what memories must match; ``None`` where every living one does."""
-        if query.filter.is_empty and not self._leaves_out(query.now_us):
+        if query.is_empty and not self._leaves_out(query.now_us):
             return None
         answers = None if self._caches is None else self._caches.answers
         return Condition(self.connection, query, answers)

@@ -4,6 +4,8 @@ Words are folded and split as Unicode says, without diacritics, and English endi
 1980), all by SQLite. Two things are added. Scripts that put no space between words are cut into
 overlapping pairs of characters, the usual way to search them without a dictionary (Nie and Ren
 1999). And a name in camel case stands for its parts too, as one with underscores does anyway.
+What is longer than any word has its beginning and a digest for a token: FTS5 cuts what is longer
+than 32 KiB, and PostgreSQL takes no more than 2,046 bytes.
 """
 
 import re
@@ -11,9 +13,12 @@ from collections.abc import Iterable
 
 import apsw
 
+from chrysalis_memory import codec
 from chrysalis_memory.backends.base import Term
 from chrysalis_memory.backends.sqlite.database import Database
 
+TOKEN_CHARACTERS_MAX = 200
+_BEGINNING = 150
 _SPLITTER = "porter", ("unicode61", "remove_diacritics", "2")
 
 # Thai, Burmese, Khmer, Hangul's letters, kana, Han, Hangul.
@@ -38,13 +43,16 @@ class Tokenizer:
             tokens = [piece for token in tokens for piece in _pieces(token, whole=True)]
         for match in _CAMEL.finditer(text):
             tokens += self._split(_HUMP.sub(" ", match[0]))
+        if len(text) > TOKEN_CHARACTERS_MAX:
+            return [_shortened(token) for token in tokens]
         return tokens
 
     def term(self, word: str) -> Term:
         """Return what to look for, for a word of a query.
 
         What the index splits is looked for in a row. ``*`` at the end stands for any ending; a
-        single character of a script without spaces stands for any that begin with it.
+        single character of a script without spaces stands for any that begin with it. Of a very
+        long beginning its own beginning counts.
         """
         tokens = self._split(word)
         prefix = word.endswith("*") and bool(tokens)
@@ -52,7 +60,11 @@ class Tokenizer:
             is_single = list(map(len, tokens)) == [1] and _UNSPACED.match(tokens[0]) is not None
             prefix = prefix or is_single
             tokens = [piece for token in tokens for piece in _pieces(token, whole=False)]
-        return Term(tuple(tokens), prefix)
+        if not tokens:
+            return Term((), prefix)
+        *first, last = tokens
+        last = last[:_BEGINNING] if prefix else _shortened(last)
+        return Term((*map(_shortened, first), last), prefix)
 
     def _split(self, text: str) -> list[str]:
         return self._splitter(
@@ -62,6 +74,12 @@ class Tokenizer:
             include_offsets=False,
             include_colocated=False,
         )
+
+
+def _shortened(token: str) -> str:
+    if len(token) <= TOKEN_CHARACTERS_MAX:
+        return token
+    return token[:_BEGINNING] + codec.text_hash(token).hex()
 
 
 def _pieces(token: str, *, whole: bool) -> Iterable[str]:

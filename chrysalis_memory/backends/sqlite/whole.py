@@ -67,6 +67,9 @@ class Whole(WordIndex):
 
     def damage(self) -> list[str]:
         """See :meth:`Session.damage`; SQLite's own check reads tables and indexes."""
+        # Its check of FTS5 goes by what the connection has seen of the index, and a query makes it
+        # look whether another has written since (SQLite 3.54).
+        self.connection.execute("SELECT rowid FROM memory_text LIMIT 1").fetchall()
         found = self.connection.execute(f"PRAGMA integrity_check({_PROBLEMS_MAX})").fetchall()
         problems = [f"SQLite says: {said}" for (said,) in found if said != "ok"]
         for table, _, other, _ in self.connection.execute("PRAGMA foreign_key_check").fetchall():

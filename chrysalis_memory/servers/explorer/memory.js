@@ -50,7 +50,8 @@ function details(memory) {
     ["episode", memory.episode && stored(place(memory))],
     ["evidence", listed(memory.evidence)],
     ["metadata", Object.keys(memory.metadata).length ? metadata(memory.metadata) : null],
-    ["first writer", stored(memory.source)],
+    ["source", listed(memory.sources)],
+    ["writers", listed(memory.writers)],
     ["id", element("code", {}, stored(memory.id))],
   ];
   return element("section", { "aria-labelledby": "details-title" },

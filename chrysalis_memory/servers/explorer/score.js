@@ -1,7 +1,7 @@
 // Why a memory got its score: the parts, as a bar and as numbers that add up to it.
 //
-// score = relevance · (1 + effects), and relevance = meaning + words. So each effect adds
-// relevance · effect to the score, and what words add is relevance without meaning.
+// score = relevance · (1 + effects) · trust, and relevance = meaning + words. So each effect adds
+// relevance · effect, what words add is relevance without meaning, and trust takes off the rest.
 
 import { element } from "./elements.js";
 import { signed } from "./words.js";
@@ -13,6 +13,7 @@ const PARTS = [
   ["confidence", "confidence", "more than 0.5 raises, less lowers"],
   ["access", "use", "how often it was used"],
   ["age", "age", "what changed lately counts more"],
+  ["trust", "trust", "a source that is trusted less lowers"],
 ];
 
 /** Return what each part adds to the score; together they are the score. */
@@ -25,8 +26,10 @@ export function parts(explanation) {
     confidence: relevance * explanation.confidence_effect,
     access: relevance * explanation.access_effect,
     age: relevance * explanation.recency_effect,
+    trust: relevance * explanation.factor * (explanation.trust - 1),
   };
-  return PARTS.map(([name, label]) => ({ name, label, adds: adds[name] }));
+  const shown = PARTS.filter(([name]) => name !== "trust" || explanation.trust !== 1);
+  return shown.map(([name, label]) => ({ name, label, adds: adds[name] }));
 }
 
 /** Return how long the bars of these explanations get at most; 1, unless one is longer. */
@@ -72,7 +75,7 @@ export function table(explanation) {
   const total = element("tr", { class: "total" },
     element("th", { scope: "row" }, "score"),
     element("td", { class: "number" }, explanation.score.toFixed(3)),
-    element("td", {}, `relevance ${explanation.relevance.toFixed(3)} × ${explanation.factor.toFixed(3)}`),
+    element("td", {}, `relevance ${explanation.relevance.toFixed(3)} × ${explanation.factor.toFixed(3)}${trusted(explanation)}`),
   );
   const head = element("tr", {}, ...["part", "adds", "from"].map((name) => element("th", { scope: "col" }, name)));
   return element("table", { class: "parts" }, element("thead", {}, head),
@@ -85,7 +88,12 @@ function from(name, explanation) {
   if (name === "importance") return `importance ${explanation.importance.toFixed(2)}`;
   if (name === "confidence") return `confidence ${explanation.confidence.toFixed(2)}`;
   if (name === "access") return `used ${explanation.access_count} times`;
+  if (name === "trust") return `${explanation.trust.toFixed(3)} in ${explanation.source}`;
   return `${explanation.age_days.toFixed(1)} days old`;
+}
+
+function trusted({ trust }) {
+  return trust === 1 ? "" : ` × ${trust.toFixed(3)}`;
 }
 
 function similarity({ similarity: own, around }) {
@@ -105,5 +113,5 @@ function swatch(name) {
 /** Return what the colours stand for. */
 export function legend() {
   return element("ul", { class: "legend", "aria-label": "Parts of the score" },
-    ...PARTS.map(([name, label, meaning]) => element("li", { title: meaning }, swatch(name), label)));
+    ...PARTS.filter(([name]) => name !== "trust").map(([name, label, meaning]) => element("li", { title: meaning }, swatch(name), label)));
 }

@@ -18,6 +18,7 @@ from chrysalis_memory.replication.messages import (
     Offer,
     Page,
     Request,
+    Sender,
     Since,
     Wanted,
 )
@@ -542,3 +543,14 @@ def test_a_page_of_whole_memories_needs_no_second_question(ada: Replica) -> None
     assert page.cursor == ada.record("medium").pulled
     assert ("x: not whole",) == report.waiting
     assert report.verified is None
+
+
+def test_a_forgotten_memory_takes_no_use_counts_from_a_header(store: MemoryStorage):
+    store.put(MemoryDocument(id="m", content="Tea is at four"))
+    store.forget("m")
+    ((header, _),) = store.read(lambda session: session.load_many(["m"]))
+    request = Offer(Sender("other", bytes(8), 0), [header._replace(access={"other": 5})])
+    answer = Replica(store).answer(request)
+
+    assert answer == Wanted([], behind=False)
+    assert store.read(lambda session: session.load_many(["m"]))[0][0] == header
