@@ -158,7 +158,11 @@ class Transaction:
 
         An old copy of a forgotten memory changes nothing, and state already known writes nothing.
         """
-        return self._merge(document, None)
+        known = self._known(document.id)
+        changed = self._merge(document, None)
+        if known is not None and known.state.alive and not document.state.alive and changed:
+            self.session.note_residue()
+        return changed
 
     def _merge(
         self, document: MemoryDocument, made: MadeVector | None, *, limit_bytes: int | None = None
@@ -183,6 +187,8 @@ class Transaction:
                     f"{limit_bytes:,}; give it fewer tags, links or metadata, or split it"
                 )
             number = self.session.save(row, saved, made)
+            if not joined.alive:
+                self.session.discard(document.id)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
@@ -195,7 +201,7 @@ class Transaction:
         if document is None or document.is_forgotten:
             return False
         document.forget()
-        return self.merge(document)
+        return self._merge(document, None)
 
     def count_access(self, counts: Mapping[str, int]) -> None:
         """Count uses under the store's replica; memories forgotten meanwhile are passed over.

@@ -99,3 +99,11 @@ class ChangeFeed(Protocol):
     def release(self, quarantined: Quarantined) -> None:
         """Remove a state that was kept apart."""
         ...
+
+    def discard(self, memory_id: str) -> None:
+        """Remove every state of a memory that was kept apart."""
+        ...
+
+    def note_residue(self) -> None:
+        """Note that :meth:`Backend.clean` has something to do; part of the transaction."""
+        ...

@@ -61,3 +61,10 @@ class Peers(Connected):
             "DELETE FROM quarantine WHERE id = %s AND digest = %b",
             (quarantined.id, quarantined.digest),
         )
+
+    def discard(self, memory_id: str) -> None:
+        """See :meth:`ChangeFeed.discard`."""
+        self.database.run("DELETE FROM quarantine WHERE id = %s", (memory_id,))
+
+    def note_residue(self) -> None:
+        """See :meth:`ChangeFeed.note_residue`; a database is cleaned by its administrator."""

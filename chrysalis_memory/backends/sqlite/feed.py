@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from chrysalis_memory.backends.sqlite import cleaning
 from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.changes import (
@@ -225,6 +226,14 @@ class SQLiteChangeFeed:
             "DELETE FROM quarantine WHERE id = ? AND digest = ?",
             (quarantined.id, quarantined.digest),
         )
+
+    def discard(self, memory_id: str) -> None:
+        """See :meth:`ChangeFeed.discard`."""
+        self.connection.execute("DELETE FROM quarantine WHERE id = ?", (memory_id,))
+
+    def note_residue(self) -> None:
+        """See :meth:`ChangeFeed.note_residue`."""
+        cleaning.mark(self.connection)
 
 
 def fill_sums(connection: Database) -> None:
