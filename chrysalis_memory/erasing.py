@@ -18,11 +18,10 @@ def erase(backend: Backend, run: Run, memory_ids: Sequence[str]) -> int:
     def work(transaction: Transaction) -> int:
         transaction.prefetch(memory_ids)
         for memory_id in memory_ids:
-            if transaction.load(memory_id) is None:
+            is_known = transaction.load(memory_id) is not None
+            if not transaction.session.discard(memory_id) and not is_known:
                 raise MemoryNotFound(memory_id)
         forgotten = sum(transaction.forget(memory_id) for memory_id in memory_ids)
-        for memory_id in memory_ids:
-            transaction.session.discard(memory_id)
         transaction.session.note_residue()
         return forgotten
 

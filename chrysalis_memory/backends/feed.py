@@ -100,8 +100,11 @@ class ChangeFeed(Protocol):
         """Remove a state that was kept apart."""
         ...
 
-    def discard(self, memory_id: str) -> None:
-        """Remove every state of a memory that was kept apart."""
+    def discard(self, memory_id: str) -> int:
+        """Remove every state of a memory that was kept apart; return how many there were.
+
+        Both those in quarantine and those that a repair could not read.
+        """
         ...
 
     def note_residue(self) -> None:

@@ -286,6 +286,10 @@ class ConfinedSession:
         """See :meth:`ChangeFeed.prefetch`; it shows nothing."""
         self._whole.prefetch(memory_ids)
 
+    def discard(self, memory_id: str) -> int:
+        """See :meth:`Session.discard`; asked for what has just been forgotten in this view."""
+        return self._whole.discard(memory_id)
+
     def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
         """See :meth:`Session.save`.
 

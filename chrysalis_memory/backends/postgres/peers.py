@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from chrysalis_memory.backends.postgres.database import Connected
+from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.changes import Quarantined
 
 _STAMP_MAX = 2**63 - 1
@@ -62,9 +63,17 @@ class Peers(Connected):
             (quarantined.id, quarantined.digest),
         )
 
-    def discard(self, memory_id: str) -> None:
+    def discard(self, memory_id: str) -> int:
         """See :meth:`ChangeFeed.discard`."""
-        self.database.run("DELETE FROM quarantine WHERE id = %s", (memory_id,))
+        apart = "DELETE FROM quarantine WHERE id = %s RETURNING 1"
+        # No other setting need be JSON.
+        unread = (
+            "DELETE FROM meta WHERE "
+            "CASE WHEN starts_with(key, %s) THEN value::json ->> 'id' = %s END RETURNING 1"
+        )
+        return len(self.database.rows(apart, (memory_id,))) + len(
+            self.database.rows(unread, (UNREADABLE, memory_id))
+        )
 
     def note_residue(self) -> None:
         """See :meth:`ChangeFeed.note_residue`; a database is cleaned by its administrator."""

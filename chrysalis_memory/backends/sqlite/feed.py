@@ -11,6 +11,7 @@ from typing import NamedTuple
 from chrysalis_memory.backends.sqlite import cleaning
 from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.changes import (
     BUCKETS,
     SUM_MODULUS,
@@ -28,6 +29,10 @@ _SUM_BYTES = 16
 _CHANGED = (
     "SELECT number AS memory, change FROM memory WHERE change > ?1 "
     "UNION ALL SELECT memory, change FROM access WHERE change > ?1"
+)
+# No other setting need be JSON.
+_DELETE_UNREADABLE = (
+    "DELETE FROM meta WHERE CASE WHEN substr(key, 1, ?) = ? THEN value ->> 'id' = ? END"
 )
 
 
@@ -227,9 +232,19 @@ class SQLiteChangeFeed:
             (quarantined.id, quarantined.digest),
         )
 
-    def discard(self, memory_id: str) -> None:
+    def discard(self, memory_id: str) -> int:
         """See :meth:`ChangeFeed.discard`."""
-        self.connection.execute("DELETE FROM quarantine WHERE id = ?", (memory_id,))
+        removed = 0
+        for sql, parameters in (
+            ("DELETE FROM quarantine WHERE id = ?", (memory_id,)),
+            (
+                _DELETE_UNREADABLE,
+                (len(UNREADABLE), UNREADABLE, memory_id),
+            ),
+        ):
+            self.connection.execute(sql, parameters)
+            removed += self.connection.changes()
+        return removed
 
     def note_residue(self) -> None:
         """See :meth:`ChangeFeed.note_residue`."""
