@@ -19,7 +19,7 @@ def erase(backend: Backend, run: Run, memory_ids: Sequence[str]) -> int:
         transaction.prefetch(memory_ids)
         for memory_id in memory_ids:
             is_known = transaction.load(memory_id) is not None
-            if not transaction.session.discard(memory_id) and not is_known:
+            if not transaction.session.drop_unread(memory_id) and not is_known:
                 raise MemoryNotFound(memory_id)
         forgotten = sum(transaction.forget(memory_id) for memory_id in memory_ids)
         transaction.session.note_residue()

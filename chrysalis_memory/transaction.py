@@ -187,8 +187,8 @@ class Transaction:
                     f"{limit_bytes:,}; give it fewer tags, links or metadata, or split it"
                 )
             number = self.session.save(row, saved, made)
-            if not joined.alive:
-                self.session.discard(document.id)
+            if joined.life > 1 and (before is None or before.life < joined.life):
+                self.drop_void(document.id, joined.life)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
@@ -202,6 +202,16 @@ class Transaction:
             return False
         document.forget()
         return self._merge(document, None)
+
+    def drop_void(self, memory_id: str, life: int) -> None:
+        """Drop states that are kept apart of an earlier life: merging them would change nothing.
+
+        And those that could not be read, for nobody can tell of which life they are.
+        """
+        for one in self.session.quarantined_of(memory_id):
+            if states.decode(one.state)[1].life < life:
+                self.session.release(one)
+        self.session.drop_unread(memory_id)
 
     def count_access(self, counts: Mapping[str, int]) -> None:
         """Count uses under the store's replica; memories forgotten meanwhile are passed over.

@@ -100,11 +100,12 @@ class ChangeFeed(Protocol):
         """Remove a state that was kept apart."""
         ...
 
-    def discard(self, memory_id: str) -> int:
-        """Remove every state of a memory that was kept apart; return how many there were.
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """Return the states of a memory that are kept apart."""
+        ...
 
-        Both those in quarantine and those that a repair could not read.
-        """
+    def drop_unread(self, memory_id: str) -> int:
+        """Remove the states of a memory that a repair could not read; return how many."""
         ...
 
     def note_residue(self) -> None:

@@ -63,17 +63,21 @@ class Peers(Connected):
             (quarantined.id, quarantined.digest),
         )
 
-    def discard(self, memory_id: str) -> int:
-        """See :meth:`ChangeFeed.discard`."""
-        apart = "DELETE FROM quarantine WHERE id = %s RETURNING 1"
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """See :meth:`ChangeFeed.quarantined_of`."""
+        rows = self.database.rows(
+            "SELECT id, digest, stamp, state, source FROM quarantine WHERE id = %s", (memory_id,)
+        )
+        return [Quarantined(*row) for row in rows]
+
+    def drop_unread(self, memory_id: str) -> int:
+        """See :meth:`ChangeFeed.drop_unread`."""
         # No other setting need be JSON.
-        unread = (
+        sql = (
             "DELETE FROM meta WHERE "
             "CASE WHEN starts_with(key, %s) THEN value::json ->> 'id' = %s END RETURNING 1"
         )
-        return len(self.database.rows(apart, (memory_id,))) + len(
-            self.database.rows(unread, (UNREADABLE, memory_id))
-        )
+        return len(self.database.rows(sql, (UNREADABLE, memory_id)))
 
     def note_residue(self) -> None:
         """See :meth:`ChangeFeed.note_residue`; a database is cleaned by its administrator."""

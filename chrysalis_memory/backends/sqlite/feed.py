@@ -30,10 +30,6 @@ _CHANGED = (
     "SELECT number AS memory, change FROM memory WHERE change > ?1 "
     "UNION ALL SELECT memory, change FROM access WHERE change > ?1"
 )
-# No other setting need be JSON.
-_DELETE_UNREADABLE = (
-    "DELETE FROM meta WHERE CASE WHEN substr(key, 1, ?) = ? THEN value ->> 'id' = ? END"
-)
 
 
 class _Delta(NamedTuple):
@@ -232,19 +228,21 @@ class SQLiteChangeFeed:
             (quarantined.id, quarantined.digest),
         )
 
-    def discard(self, memory_id: str) -> int:
-        """See :meth:`ChangeFeed.discard`."""
-        removed = 0
-        for sql, parameters in (
-            ("DELETE FROM quarantine WHERE id = ?", (memory_id,)),
-            (
-                _DELETE_UNREADABLE,
-                (len(UNREADABLE), UNREADABLE, memory_id),
-            ),
-        ):
-            self.connection.execute(sql, parameters)
-            removed += self.connection.changes()
-        return removed
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """See :meth:`ChangeFeed.quarantined_of`."""
+        rows = self.connection.execute(
+            "SELECT id, digest, stamp, state, source FROM quarantine WHERE id = ?", (memory_id,)
+        )
+        return [Quarantined(*row) for row in rows]
+
+    def drop_unread(self, memory_id: str) -> int:
+        """See :meth:`ChangeFeed.drop_unread`."""
+        # No other setting need be JSON.
+        self.connection.execute(
+            "DELETE FROM meta WHERE CASE WHEN substr(key, 1, ?) = ? THEN value ->> 'id' = ? END",
+            (len(UNREADABLE), UNREADABLE, memory_id),
+        )
+        return self.connection.changes()
 
     def note_residue(self) -> None:
         """See :meth:`ChangeFeed.note_residue`."""
