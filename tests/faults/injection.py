@@ -6,6 +6,7 @@ all, an error of the package's own says that it is not, and the store goes on.
 """
 
 import contextlib
+import inspect
 import random
 import sys
 import threading
@@ -131,7 +132,10 @@ class _Tracer:
         self.is_over = False
 
     def __call__(self, frame: FrameType, event: str, _: object) -> Any:
-        if self.is_over or not frame.f_code.co_filename.startswith(_PACKAGE):
+        code = frame.f_code
+        if self.is_over or not code.co_filename.startswith(_PACKAGE):
+            return None
+        if code.co_flags & inspect.CO_GENERATOR:  # what is raised as one is closed reaches nobody
             return None
         if event in ("call", "return"):
             self.calls += 1

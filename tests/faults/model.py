@@ -48,6 +48,8 @@ class PlannedFailure(Exception):
 class _Model:
     """Memories in a collection, with what learning needs of a transaction."""
 
+    writer = "ada"
+
     def __init__(self, clock: HybridLogicalClock) -> None:
         self.collection = MemoryCollection("model")
         self._clock = clock
@@ -58,7 +60,10 @@ class _Model:
             return None
         return MemoryDocument.of(memory_id, known.state, writer="ada", clock=self._clock)
 
-    def new_document(self, memory_id: str, content: str, memory_type: str | None) -> MemoryDocument:
+    def new_document(
+        self, memory_id: str, content: str, memory_type: str | None, source: str | None = None
+    ) -> MemoryDocument:
+        assert source is None, "no operation names a source"
         return MemoryDocument(memory_id, content, memory_type, "ada", clock=self._clock)
 
     def now(self) -> datetime:

@@ -124,7 +124,7 @@ class SQLiteBackend:
         try:
             return self._read(session, work, snapshot=snapshot)
         except BaseException as error:
-            if costs_connection(error):
+            if costs_connection(error) or session.connection.in_transaction:
                 kept = None
                 session.connection.close(True)
             explained = self._explained(error)
