@@ -40,9 +40,8 @@ class GroupWriter(JobThread):
     with what it holds in RAM after memory ran out, and would write an index that is damaged.
 
     Args:
-        session: A session on a connection that only the writer uses from now on.
+        open_session: Opens a connection with a session, which only the writer uses.
         path: Named in errors.
-        open_session: Opens another one.
         explained: Returns what is to be raised for an error.
     """
 
