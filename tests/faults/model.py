@@ -45,34 +45,26 @@ class PlannedFailure(Exception):
     """What a batch fails with halfway."""
 
 
-class _Model:
-    """Memories in a collection, with what learning needs of a transaction."""
-
-    writer = "ada"
+class _Model(Transaction):
+    """A transaction that reads and writes a collection in RAM."""
 
     def __init__(self, clock: HybridLogicalClock) -> None:
+        super().__init__(cast("Any", None), "ada", clock)
         self.collection = MemoryCollection("model")
-        self._clock = clock
+        self._stamps = clock
 
     def load(self, memory_id: str) -> MemoryDocument | None:
+        """Return a handle that writes as the store's do."""
         known = {one.id: one for one in self.collection.states()}.get(memory_id)
         if known is None:
             return None
-        return MemoryDocument.of(memory_id, known.state, writer="ada", clock=self._clock)
+        return MemoryDocument.of(memory_id, known.state, writer="ada", clock=self._stamps)
 
-    def new_document(
-        self, memory_id: str, content: str, memory_type: str | None, source: str | None = None
-    ) -> MemoryDocument:
-        assert source is None, "no operation names a source"
-        return MemoryDocument(memory_id, content, memory_type, "ada", clock=self._clock)
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.wall_us() / 1e6, UTC)
-
-    def prefetch(self, _: Iterable[str]) -> None:
+    def prefetch(self, memory_ids: Iterable[str]) -> None:
         """There is nothing to lock."""
 
-    def put(self, document: MemoryDocument, _: Embedding | None = None) -> MemoryDocument:
+    def put(self, document: MemoryDocument, embedding: Embedding | None = None) -> MemoryDocument:
+        """Merge a document into the collection."""
         self.collection.put(document)
         return document
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ import apsw
 import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage, integrity
+from chrysalis_memory.backends.sqlite import writer
+from chrysalis_memory.backends.sqlite.writer import LOG_BYTES_LONG
 from chrysalis_memory.changes import BUCKETS, SUM_MODULUS, bucket_of
 from chrysalis_memory.errors import StorageError, StoreBusy, StoreClosed
 
@@ -513,3 +516,51 @@ def test_words_are_made_anew_beside_those_of_a_write_in_the_same_commit(
         made = store.submit(lambda transaction: transaction.session.rebuild_words())
     assert made.result(20) is None
     assert integrity.check(store.read).problems == []
+
+
+def test_the_log_stays_short_though_somebody_reads_at_every_moment(open_store: Open) -> None:
+    storage = open_store()
+    log = storage.path.with_name(storage.path.name + "-wal")
+    storage.run(put("m"))
+    done = threading.Event()
+
+    def read_on_and_on() -> None:
+        connections = [apsw.Connection(str(storage.path)) for _ in range(2)]
+        turn = 0
+        while not done.wait(0.005):  # the next begins before the last has ended
+            connections[turn % 2].execute("BEGIN; SELECT count(*) FROM memory").fetchall()
+            turn += 1
+            if connections[turn % 2].in_transaction:
+                connections[turn % 2].execute("COMMIT")
+        for connection in connections:
+            connection.close()
+
+    reading = threading.Thread(target=read_on_and_on)
+    reading.start()
+    sizes: list[int] = []
+    for number in range(120):
+        storage.run(lambda t, number=number: t.session.set_meta("long", str(number) * 200_000))
+        sizes.append(log.stat().st_size)
+    done.set()
+    reading.join(20)
+
+    assert max(sizes) < LOG_BYTES_LONG + (8 << 20)
+    assert stored(storage) == {"m"}
+
+
+def test_a_long_read_does_not_keep_writes_waiting(
+    open_store: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "LOG_BYTES_LONG", 1 << 20)
+    storage = open_store()
+    reader = apsw.Connection(str(storage.path))
+    reader.execute("BEGIN; SELECT count(*) FROM memory").fetchall()
+    begun = time.perf_counter()
+    for number in range(20):
+        storage.run(lambda t, number=number: t.session.set_meta("long", str(number) * 200_000))
+    seconds = time.perf_counter() - begun
+    assert reader.execute("SELECT count(*) FROM meta WHERE key = 'long'").get == 0
+    reader.execute("COMMIT")
+    reader.close()
+
+    assert seconds < 4  # two or three tries of half a second, not one for each write

@@ -18,6 +18,7 @@ from chrysalis_memory.backends.sqlite.connection import (
     costs_connection,
     translated,
     translated_errors,
+    wait_for_locks,
 )
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.examination import examine, is_elsewhere, is_of_values
@@ -82,7 +83,12 @@ class SQLiteBackend:
         self._vector_storage: VectorStorage = vector_storage
         self._examines = examines
         self._clean_from = 0.0
-        self._writer = GroupWriter(self._open_writing, str(path), self._explained)
+        self._writer = GroupWriter(
+            self._open_writing,
+            str(path),
+            timeout_seconds=timeout_seconds,
+            explained=self._explained,
+        )
 
     def _open_writing(self) -> MendingSession:
         connection = self._connect()
@@ -233,12 +239,12 @@ class SQLiteBackend:
         return True
 
     def _clean(self, connection: Database, wait_seconds: float) -> None:
-        connection.set_busy_timeout(int(wait_seconds * 1000))
+        wait_for_locks(connection, wait_seconds)
         try:
             cleaning.truncate(connection)  # who reads an earlier state is met before the work
             cleaning.clean(connection, in_ram=self._fits_in_ram())
         finally:
-            connection.set_busy_timeout(int(self._timeout_seconds * 1000))
+            wait_for_locks(connection, self._timeout_seconds)
 
     def _fits_in_ram(self) -> bool:
         # A temporary file is not encrypted.

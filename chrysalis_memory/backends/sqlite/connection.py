@@ -20,6 +20,7 @@ _WAL_LIMIT_BYTES = 64 << 20
 # 16 MiB: a checkpoint costs several fsyncs, and a full group of writes fills hundreds of pages.
 _CHECKPOINT_PAGES = 4_000
 _SWITCH_PAUSE_SECONDS = 0.01
+_LOOK_SECONDS = 0.001
 _HEADER = b"SQLite format 3\0"
 # No file that this package writes needs more, and no statement of it: the largest value is a state
 # that was merged up to a whole frame (16 MiB), the longest statement asks for 5,000 ids.
@@ -61,7 +62,7 @@ def connect(
     with translated_errors(str(path)):
         connection = open_file(str(path), key)
         try:
-            connection.set_busy_timeout(int(timeout_seconds * 1000))
+            wait_for_locks(connection, timeout_seconds)
             _protect(connection)
             if synchronous == "FULL":
                 # macOS leaves what is synced in the disk's own cache unless this asks for more.
@@ -77,6 +78,47 @@ def connect(
             connection.close()
             raise
         return connection
+
+
+def wait_for_locks(connection: Database, timeout_seconds: float) -> None:
+    """Wait for another process's lock as long as is allowed, and look often.
+
+    SQLite's own way looks every 100 ms after a while. Between the writes of others the lock is free
+    for a fraction of a millisecond, and whoever looks seldom may not find it so for seconds.
+    """
+    end_seconds = 0.0
+
+    def wait(looks: int) -> bool:
+        nonlocal end_seconds
+        now = time.monotonic()
+        if looks == 0:
+            end_seconds = now + timeout_seconds
+        if now >= end_seconds:
+            return False
+        time.sleep(_LOOK_SECONDS)
+        return True
+
+    connection.set_busy_handler(wait)
+
+
+def empty_log(connection: Database, *, timeout_seconds: float, wait_seconds: float) -> bool:
+    """Bring the log into the file and cut it to nothing; tell whether that could be done.
+
+    SQLite begins the log anew only in a moment when nobody reads from it. Where several read all
+    the time there is none, and it would grow without end. This waits for those who read now; who
+    begins meanwhile reads from the file.
+
+    Args:
+        connection: The connection, outside a transaction.
+        timeout_seconds: How long it waits for locks otherwise.
+        wait_seconds: How long to wait for those who read; nobody can write meanwhile.
+    """
+    wait_for_locks(connection, min(wait_seconds, timeout_seconds))
+    try:
+        is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+    finally:
+        wait_for_locks(connection, timeout_seconds)
+    return not is_busy
 
 
 def _check_file(path: Path, key: EncryptionKey | None) -> None:
@@ -96,9 +138,21 @@ def _check_file(path: Path, key: EncryptionKey | None) -> None:
 
 
 def is_plain(path: Path) -> bool:
-    """Tell whether a file begins as a SQLite database does that is not encrypted."""
-    with path.open("rb") as file:
-        return file.read(len(_HEADER)) == _HEADER
+    """Tell whether a file begins as a SQLite database does that is not encrypted.
+
+    It is read by SQLite: closing a file drops the locks that this process has on it elsewhere
+    (POSIX), and SQLite knows when to wait with that.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    how = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY
+    with translated_errors(str(path)):
+        file = apsw.VFSFile("", str(path), [how, 0])
+        try:
+            return file.xRead(len(_HEADER), 0) == _HEADER
+        finally:
+            file.xClose()
 
 
 def _switch_to_wal(connection: Database, timeout_seconds: float) -> None:

@@ -60,7 +60,11 @@ class Database(Protocol):
         ...
 
     def set_busy_timeout(self, milliseconds: int, /) -> None:
-        """Say how long a statement waits for a lock."""
+        """Say how long a statement waits for a lock, if SQLite is to decide when to look again."""
+        ...
+
+    def set_busy_handler(self, wait: Callable[[int], bool], /) -> None:
+        """Have ``wait``, told how often it was called for a lock, say whether to try again."""
         ...
 
     def enable_load_extension(self, enable: bool, /) -> None:

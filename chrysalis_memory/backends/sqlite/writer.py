@@ -5,13 +5,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import apsw
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
-from chrysalis_memory.backends.sqlite.connection import costs_connection
+from chrysalis_memory.backends.sqlite.connection import costs_connection, empty_log
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
@@ -20,6 +21,10 @@ T = TypeVar("T")
 
 logger = logging.getLogger("chrysalis_memory")
 
+LOG_BYTES_LONG = 24 << 20
+"""A log of this length is emptied; as long as that fails, again after each further 8 MiB."""
+_LOG_BYTES_STEP = 8 << 20
+_LOG_SECONDS_MAX = 0.5
 GROUP_JOBS_MAX = 512
 GROUP_SECONDS_MAX = 0.05
 """A group is committed after this long, so that a stream of writes cannot delay the first."""
@@ -42,6 +47,7 @@ class GroupWriter(JobThread):
     Args:
         open_session: Opens a connection with a session, which only the writer uses.
         path: Named in errors.
+        timeout_seconds: How long a write waits for another process.
         explained: Returns what is to be raised for an error.
     """
 
@@ -49,6 +55,8 @@ class GroupWriter(JobThread):
         self,
         open_session: Callable[[], MendingSession],
         path: str,
+        *,
+        timeout_seconds: float,
         explained: Callable[[BaseException], BaseException],
     ) -> None:
         super().__init__(path)
@@ -58,6 +66,9 @@ class GroupWriter(JobThread):
         self._connection = self._session.connection
         self._is_open = True
         self._path = path
+        self._log = Path(path + "-wal")
+        self._log_bytes_long = LOG_BYTES_LONG
+        self._timeout_seconds = timeout_seconds
         self._turn = threading.Lock()
         """Held by who uses the connection."""
         self._is_busy = False
@@ -72,6 +83,7 @@ class GroupWriter(JobThread):
             self._is_busy = True
             with self._turn:
                 self._commit_group(group)
+                self._watch_log()
             self._is_busy = False
             try:
                 self._tell()
@@ -92,6 +104,7 @@ class GroupWriter(JobThread):
             if self._closed:
                 raise StoreClosed(f"the store {self._path!r} is closed; open it again")
             result = self._commit_alone(work)
+            self._watch_log()
         finally:
             self._turn.release()
         self._tell()
@@ -168,6 +181,27 @@ class GroupWriter(JobThread):
                 if failure is error:
                     raise
                 raise failure from error
+
+    def _watch_log(self) -> None:
+        """Empty the log if it has grown long because others read all the time."""
+        try:
+            size = self._log.stat().st_size
+        except OSError:
+            return  # there is none before the first write
+        if size < self._log_bytes_long or not self._is_open:
+            return
+        self._log_bytes_long = LOG_BYTES_LONG
+        try:
+            if not empty_log(
+                self._connection,
+                timeout_seconds=self._timeout_seconds,
+                wait_seconds=_LOG_SECONDS_MAX,
+            ):
+                self._log_bytes_long = size + _LOG_BYTES_STEP
+        except apsw.Error:
+            # What was written is in the log, and durable.
+            self._log_bytes_long = size + _LOG_BYTES_STEP
+            logger.warning("the log of %r could not be emptied", self._path, exc_info=True)
 
     @property
     def is_inside(self) -> bool:
