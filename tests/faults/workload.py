@@ -20,7 +20,7 @@ _TAGS = ("red", "green", "blue", "urgent", "done")
 
 def set_on_writer(storage: MemoryStorage, name: str, value: object) -> None:
     """Set a pragma of the connection that writes; some cannot be set inside a transaction."""
-    storage._backend._writer._session.connection.pragma(name, value)
+    storage._backend._writer._connection.pragma(name, value)
 
 
 class Operation(NamedTuple):
