@@ -7,7 +7,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 SEEDS ?= 20000
 FRAMEWORKS := crewai adk llamaindex
 
-.PHONY: demo docs faults test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser test-anthropic $(FRAMEWORKS:%=test-%)
+.PHONY: demo docs faults test test-integration test-kill simulate check format bench bench-quality clean test-mcp test-frameworks test-browser test-anthropic test-encryption $(FRAMEWORKS:%=test-%)
 
 demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge two replicas.
 	@$(BIN)/chrysalis demo
@@ -33,6 +33,17 @@ test-kill: $(VENV)/.installed-dev  ## Kill one side of a first sync, 200 times; 
 
 test-anthropic: $(VENV)/.installed-dev  ## 10,000 random commands for Claude's memory tool and for the SDK's own.
 	@$(BIN)/python -m tests.anthropic_commands 10000
+
+test-encryption: $(VENV)-encryption/.installed  ## Test encrypted files, with the apsw that has ciphers.
+	@$(VENV)-encryption/bin/python -m pytest -q --rootdir=tests/encryption -c tests/encryption/pytest.ini tests/encryption
+
+# Both wheels hold the module apsw, and the one installed last is what is imported.
+$(VENV)-encryption/.installed: pyproject.toml | $(VENV)/bin/python
+	@echo "Installing SQLite with ciphers and the test tools into $(VENV)-encryption ..."
+	@$(PYTHON) -m venv $(VENV)-encryption
+	@$(VENV)-encryption/bin/pip install --quiet --editable '.[encryption]' pytest pytest-asyncio pytest-timeout
+	@$(VENV)-encryption/bin/pip install --quiet --force-reinstall --no-deps apsw-sqlite3mc
+	@touch $@
 
 # Each framework in a virtual environment of its own: make test-crewai test-adk test-llamaindex
 $(FRAMEWORKS:%=test-%): test-%: $(VENV)-%/.installed

@@ -21,6 +21,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from chrysalis_memory import codec, wire
 from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
+from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.provenance import Trust
 from chrysalis_memory.query import refused
@@ -134,6 +135,8 @@ class AgentMemoryConfig(BaseSettings):
     sync_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
     """How long to wait between two syncs with a peer, give or take a fifth; longer after failures,
     up to 15 minutes."""
+    key: Annotated[EncryptionKey | None, PlainValidator(EncryptionKey.of)] = None
+    """What encrypts the file: a passphrase, bytes, or what returns them; see docs/encryption.md."""
     token: SecretStr | None = None
     """The bearer token for peers on HTTP."""
     sync_key: Annotated[

@@ -19,8 +19,10 @@
     │   └── PeerRefused                the peer does not let this replica in
     └── StorageError                   the store could not do what was asked; nothing was changed
         ├── StoreBusy                  another process holds the write lock; retry
+        │   └── ErasureIncomplete      forgotten, but its bytes are not gone yet; retry
         ├── StoreClosed                the store was used after close()
         ├── NotADatabase               the path is a directory, damaged, or no Chrysalis memory
+        │   └── WrongKey               an encrypted file, and a key that does not open it
         ├── NewerSchema                the file was written by a newer version
         └── EmbeddingSpaceMismatch     the file's vectors were made by another embedder
 
@@ -36,6 +38,7 @@ __all__ = [
     "DocumentMismatch",
     "EmbedderError",
     "EmbeddingSpaceMismatch",
+    "ErasureIncomplete",
     "ExtractorError",
     "ExtractorUnavailable",
     "InvalidDocument",
@@ -53,6 +56,7 @@ __all__ = [
     "StoreBusy",
     "StoreClosed",
     "UnsupportedProtocol",
+    "WrongKey",
 ]
 
 
@@ -132,12 +136,23 @@ class StoreBusy(StorageError):
     """Another process held the write lock for longer than the timeout; the call may be retried."""
 
 
+class ErasureIncomplete(StoreBusy):
+    """A memory was forgotten for good, but its bytes are still in the file or its log.
+
+    Erasing it again, once what the message names has ended, makes them go.
+    """
+
+
 class StoreClosed(StorageError):
     """The store was used after it was closed."""
 
 
 class NotADatabase(StorageError):
     """The path cannot be opened as a Chrysalis memory."""
+
+
+class WrongKey(NotADatabase):
+    """The key that was given is not the file's, or the file is not encrypted."""
 
 
 class NewerSchema(StorageError):

@@ -12,6 +12,7 @@ from chrysalis_memory import codec, wire
 from chrysalis_memory import state as states
 from chrysalis_memory.backends.base import Session, Space
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow, Upkeep
+from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.changes import BUCKETS, SUM_MODULUS, access_digest, bucket_of
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import Filter, Query
@@ -19,8 +20,6 @@ from chrysalis_memory.state import State
 from chrysalis_memory.transaction import row_of
 
 T = TypeVar("T")
-UNREADABLE = "unreadable "
-"""The beginning of the names of settings that hold states which could not be read."""
 _PAGE = 500
 _LIVING = Filter(include_archived=True, include_expired=True)
 _COLUMNS = MemoryRow._fields[4:16]

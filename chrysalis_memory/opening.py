@@ -5,10 +5,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from chrysalis_memory.backends.base import Backend
-from chrysalis_memory.backends.sqlite import SQLiteBackend
+from chrysalis_memory.backends.sqlite import SQLiteBackend, ciphering, connection
 from chrysalis_memory.database_url import DatabaseURL, named
 from chrysalis_memory.embedding import VectorStorage
-from chrysalis_memory.errors import InvalidValue, StorageError
+from chrysalis_memory.encryption_key import EncryptionKey, KeySource
+from chrysalis_memory.errors import InvalidValue, NotADatabase, StorageError
 
 if TYPE_CHECKING:
     from chrysalis_memory.backends.postgres import PostgresBackend
@@ -33,6 +34,7 @@ def open_backend(
     index_ram_bytes: int | None = None,
     vector_storage: VectorStorage = "float32",
     examines: bool = True,
+    key: EncryptionKey | None = None,
 ) -> Opened:
     """Open the engine that ``path`` names; see :class:`~chrysalis_memory.MemoryStorage`.
 
@@ -55,6 +57,8 @@ def open_backend(
                 f"{place!r} stores vectors as float32; "
                 f"vector_storage={vector_storage!r} is for files"
             )
+        if key is not None:
+            raise InvalidValue(f"{place!r} is encrypted by its server; a key is for files")
         engine = _postgres_backend()
         opened = engine(place, timeout_seconds=timeout_seconds, synchronous=synchronous)
         return Opened(opened, place)
@@ -66,8 +70,46 @@ def open_backend(
         index_ram_bytes=index_ram_bytes,
         vector_storage=vector_storage,
         examines=examines,
+        key=key,
     )
     return Opened(backend, file, temporary)
+
+
+def is_plain(path: Path) -> bool:
+    """Tell whether a file is there that is a SQLite database and not encrypted."""
+    return path.is_file() and connection.is_plain(path)
+
+
+def rekey(
+    path: str | Path,
+    key: KeySource | EncryptionKey | None,
+    new_key: KeySource | EncryptionKey | None,
+    *,
+    timeout_seconds: float = 5.0,
+) -> None:
+    """Encrypt a file with another key, for the first time, or no more.
+
+    Nobody else may have the file open. It is done whole or not at all.
+
+    Args:
+        path: The file.
+        key: Its key; ``None`` if it is not encrypted.
+        new_key: Its key from now on; ``None`` to have it encrypted no more.
+        timeout_seconds: How long to wait for others to close it.
+
+    Raises:
+        NotADatabase: there is no such file, or it is no memory.
+        WrongKey: ``key`` does not open it; nothing was changed.
+        StoreBusy: somebody has it open; nothing was changed.
+        StorageError: the extra ``encryption`` is missing, or the file cannot be written.
+    """
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise NotADatabase(f"there is no memory at {str(path)!r}")
+    old, new = EncryptionKey.of(key), EncryptionKey.of(new_key)
+    SQLiteBackend(file, timeout_seconds=timeout_seconds, key=old).close()  # a memory, and its key
+    with connection.translated_errors(str(file)):
+        ciphering.rekey(file, old, new, timeout_seconds)
 
 
 def _file(path: str | Path) -> tuple[Path, tempfile.TemporaryDirectory[str] | None]:

@@ -15,10 +15,11 @@ from chrysalis_memory import codec, wire
 from chrysalis_memory import state as states
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
+from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.database_url import DatabaseURL, named
+from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import InvalidValue, NotADatabase
 from chrysalis_memory.integrity import (
-    UNREADABLE,
     IntegrityReport,
     Read,
     check,
@@ -48,7 +49,7 @@ class RepairReport(NamedTuple):
     mended: int
     """How many memories had something made anew."""
     set_apart: list[str]
-    """The ids of memories whose state could not be read; see :data:`.integrity.UNREADABLE`."""
+    """The ids of memories whose state could not be read; see :data:`.wholeness.UNREADABLE`."""
     left: IntegrityReport
     """What a check found afterwards."""
 
@@ -136,6 +137,7 @@ def check_store(
     mends: bool = False,
     progress: Callable[[int, int], None] | None = None,
     timeout_seconds: float = 5.0,
+    key: EncryptionKey | None = None,
 ) -> RepairReport:
     """Check a store that is not open, or mend it, even one too damaged to be opened otherwise.
 
@@ -144,6 +146,7 @@ def check_store(
         mends: Whether to repair it.
         progress: Told how far the check is.
         timeout_seconds: How long a write waits for another process.
+        key: What a file is encrypted with.
 
     Raises:
         NotADatabase: there is none, or its schema is not ours.
@@ -152,7 +155,9 @@ def check_store(
     place = named(path)
     if not isinstance(place, DatabaseURL) and not Path(place).expanduser().exists():
         raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
-    opened = open_backend(path, timeout_seconds=timeout_seconds, synchronous="FULL", examines=False)
+    opened = open_backend(
+        path, timeout_seconds=timeout_seconds, synchronous="FULL", examines=False, key=key
+    )
     try:
         if mends:
             return repair(opened.backend.read, opened.backend.run, progress)

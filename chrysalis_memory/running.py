@@ -141,6 +141,7 @@ class Running:
             synchronous=self.config.synchronous,
             index_ram_bytes=self.config.index_ram_bytes,
             vector_storage=self.config.vector_storage,
+            key=self.config.key,
         )
 
     async def close(self) -> None:

@@ -5,7 +5,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Self, TypeVar
 
-from chrysalis_memory import identity, wire
+from chrysalis_memory import erasing, identity, wire
 from chrysalis_memory.backends.base import Accuracy, Pending, Session, Space
 from chrysalis_memory.backends.rows import StoredMemory
 from chrysalis_memory.collection import MemoryCollection
@@ -13,15 +13,18 @@ from chrysalis_memory.crdt.clock import HybridLogicalClock
 from chrysalis_memory.database_url import DatabaseURL
 from chrysalis_memory.document import UNKNOWN_SOURCE, MemoryDocument
 from chrysalis_memory.embedding import Embedding, VectorStorage
+from chrysalis_memory.encryption_key import EncryptionKey, KeySource
 from chrysalis_memory.identity import Identity
-from chrysalis_memory.opening import Synchronous, open_backend
+from chrysalis_memory.opening import Synchronous, is_plain, open_backend, rekey
 from chrysalis_memory.query import Filter, Order, Query, check_page
 from chrysalis_memory.rebuild import rebuild
 from chrysalis_memory.statistics import StoreStatistics, gather
+from chrysalis_memory.stored_vectors import StoredVectors
 from chrysalis_memory.transaction import Transaction, document_of
 
 __all__ = [
     "Accuracy", "MemoryStorage", "Pending", "Session", "Space", "StoreStatistics", "StoredMemory",
+    "is_plain",
 ]  # fmt: skip
 
 T = TypeVar("T")
@@ -30,7 +33,7 @@ _PAGE = 1000
 _ANY = Filter()
 
 
-class MemoryStorage:
+class MemoryStorage(StoredVectors):
     """Memories in one file or in a PostgreSQL database, merged on the way in.
 
     Safe for any number of threads, and several processes may share the store. Every change is one
@@ -50,10 +53,12 @@ class MemoryStorage:
             A database holds its index itself.
         vector_storage: What vectors are stored as from now on: ``"float32"``, or ``"int8"`` in a
             quarter of the bytes. A file may hold both; a database holds float32.
+        key: Encrypts the file (extra ``encryption``): a passphrase, bytes, or what returns them.
 
     Raises:
         InvalidValue: a path or an option that is not acceptable.
         NotADatabase: a directory, a damaged file, or another application's.
+        WrongKey: the key does not open the file, or the file is not encrypted.
         NewerSchema: the store was written by a newer version.
         StorageError: a database that cannot be used, or the extra ``postgres`` is missing.
 
@@ -74,15 +79,18 @@ class MemoryStorage:
         clock: HybridLogicalClock | None = None,
         index_ram_bytes: int | None = None,
         vector_storage: VectorStorage = "float32",
+        key: KeySource | EncryptionKey | None = None,
     ) -> None:
         self.instance = wire.check_name(instance, what="instance")
         self.clock = HybridLogicalClock() if clock is None else clock
+        self._key = EncryptionKey.of(key)
         opened = open_backend(
             path,
             timeout_seconds=timeout_seconds,
             synchronous=synchronous,
             index_ram_bytes=index_ram_bytes,
             vector_storage=vector_storage,
+            key=self._key,
         )
         self._backend, self._temporary = opened.backend, opened.temporary
         self.path: Path | DatabaseURL = opened.path
@@ -173,6 +181,26 @@ class MemoryStorage:
         """Forget one memory with its vectors, words and tags; tell whether there was one."""
         return self.run(lambda transaction: transaction.forget(memory_id))
 
+    def erase(self, memory_id: str, *more: str) -> int:
+        """Forget memories so that no byte of them is left; return how many were not forgotten yet.
+
+        It takes ten times as long as copying the file, however many are erased;
+        docs/erasing.md says what it cannot reach.
+
+        Raises:
+            MemoryNotFound: an id is unknown; nothing was changed.
+            ErasureIncomplete: they are forgotten, but the log is in use; may be retried.
+            StorageError: a database, which only its administrator can clean.
+        """
+        return erasing.erase(self._backend, self.run, (memory_id, *more))
+
+    def tidy(self) -> None:
+        """Leave no byte of what merges have forgotten, if that is possible now; never fails.
+
+        Merges, syncs and :meth:`close` do so; but for closing, at most 1 % of the time.
+        """
+        erasing.tidy(self._backend)
+
     def record_access(self, counts: Mapping[str, int]) -> None:
         """Count uses by id, under this store's replica."""
         self.run(lambda t: t.count_access(counts))
@@ -184,7 +212,9 @@ class MemoryStorage:
     def merge(self, documents: Iterable[MemoryDocument]) -> int:
         """Merge documents from elsewhere in one transaction; return how many that changed."""
         batch = list(documents)
-        return self.run(lambda transaction: transaction.merge_many(batch))
+        changed = self.run(lambda transaction: transaction.merge_many(batch))
+        self.tidy()
+        return changed
 
     # Reading
 
@@ -290,71 +320,6 @@ class MemoryStorage:
         """Return a handle on what a session has loaded."""
         return document_of(stored, self.instance, self.clock)
 
-    # Embedding spaces
-
-    def spaces(self) -> list[Space]:
-        """Return the embedding spaces of the file."""
-        return self.read(lambda session: session.spaces())
-
-    def open_space(
-        self, fingerprint: str, model: str, dimension: int, *, name: str | None = None
-    ) -> Space:
-        """Return the space with this fingerprint, creating it with every memory pending.
-
-        ``name`` is kept with it: what resolves to the embedder when the file is opened again.
-        The first space of a file is active at once; a later one when :meth:`activate_space` says.
-        """
-
-        def work(transaction: Transaction) -> Space:
-            known = transaction.space(fingerprint)
-            return known or transaction.session.create_space(fingerprint, model, dimension, name)
-
-        known = next((s for s in self.spaces() if s.fingerprint == fingerprint), None)
-        return known or self.run(work)
-
-    def activate_space(self, space: Space) -> None:
-        """Make recall search ``space``, and drop the others.
-
-        Raises:
-            EmbeddingSpaceMismatch: the space was dropped meanwhile.
-        """
-        self.run(lambda t: t.activate_space(space))
-
-    def pending(self, space: Space, *, limit: int) -> list[Pending]:
-        """Return memories that wait for their vector."""
-        return self.read(lambda session: session.pending(space, limit=limit))
-
-    def put_vectors(self, space: Space, vectors: Sequence[tuple[int, Embedding]]) -> int:
-        """Store vectors by row number; return how many still stood for their memory's text.
-
-        Raises:
-            EmbeddingSpaceMismatch: the space was dropped meanwhile.
-        """
-
-        def work(transaction: Transaction) -> int:
-            transaction.require_space(space)
-            transaction.session.prefetch_numbers(number for number, _ in vectors)
-            return sum(
-                transaction.session.save_vector(space, number, e.text_hash, e.vector)
-                for number, e in vectors
-            )
-
-        return self.run(work)
-
-    def put_tokens(self, space: Space, tokens: Sequence[tuple[int, bytes, bytes]]) -> None:
-        """Store packed token vectors by row number, each with the digest of its text.
-
-        Those of a text that has changed meanwhile, or of a space that was dropped, are not stored.
-        """
-
-        def work(transaction: Transaction) -> None:
-            if transaction.space(space.fingerprint) is not None:
-                transaction.session.prefetch_numbers(number for number, *_ in tokens)
-                for number, text_hash, packed in tokens:
-                    transaction.session.save_tokens(space, number, text_hash, packed)
-
-        self.run(work)
-
     def rebuild_indexes(self, progress: Callable[[int, int], None] | None = None) -> None:
         """Build the indexes anew from texts and stored vectors, in short transactions.
 
@@ -379,11 +344,15 @@ class MemoryStorage:
     def clone(self, path: str | Path) -> str:
         """Write a copy, as :meth:`backup`, that is a replica already; return its replica id."""
         self.backup(path)
-        with MemoryStorage(path, self.instance) as copy:  # found in a new place, it takes new names
+        # Found in a new place, it takes new names.
+        with MemoryStorage(path, self.instance, key=self._key) as copy:
             return copy.replica
+
+    rekey = staticmethod(rekey)
 
     def close(self) -> None:
         """Finish queued writes and running reads, close the file; closing twice is allowed."""
+        erasing.tidy(self._backend, pauses=False)
         self._backend.close()
         if self._temporary is not None:
             self._temporary.cleanup()

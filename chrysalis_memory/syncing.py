@@ -161,7 +161,7 @@ class Syncing:
             key = key if key is not None else _told(self._config.key_for(peer_name(peer)))
         transport = await open_in_thread(
             self._in_thread,
-            lambda: open_transport(peer, token=token, key=key),
+            lambda: open_transport(peer, token=token, key=key, file_key=self._config.key),
             lambda one: one.close(),
         )
         try:

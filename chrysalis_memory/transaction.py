@@ -159,7 +159,11 @@ class Transaction:
 
         An old copy of a forgotten memory changes nothing, and state already known writes nothing.
         """
-        return self._merge(document, None)
+        known = self._known(document.id)
+        changed = self._merge(document, None)
+        if known is not None and known.state.alive and not document.state.alive and changed:
+            self.session.note_residue()
+        return changed
 
     def _merge(
         self, document: MemoryDocument, made: MadeVector | None, *, limit_bytes: int | None = None
@@ -184,6 +188,8 @@ class Transaction:
                     f"{limit_bytes:,}; give it fewer tags, links or metadata, or split it"
                 )
             number = self.session.save(row, saved, made)
+            if joined.life > 1 and (before is None or before.life < joined.life):
+                self.drop_void(document.id, joined.life)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
@@ -196,7 +202,17 @@ class Transaction:
         if document is None or document.is_forgotten:
             return False
         document.forget()
-        return self.merge(document)
+        return self._merge(document, None)
+
+    def drop_void(self, memory_id: str, life: int) -> None:
+        """Drop states that are kept apart of an earlier life: merging them would change nothing.
+
+        And those that could not be read, for nobody can tell of which life they are.
+        """
+        for one in self.session.quarantined_of(memory_id):
+            if states.decode(one.state)[1].life < life:
+                self.session.release(one)
+        self.session.drop_unread(memory_id)
 
     def count_access(self, counts: Mapping[str, int]) -> None:
         """Count uses under the store's replica; memories forgotten meanwhile are passed over.

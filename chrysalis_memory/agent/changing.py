@@ -173,6 +173,14 @@ class Changing(Started):
             span.count(int(existed))
         return existed
 
+    async def erase(self, memory_id: str, *more: str) -> int:
+        """Forget memories so that no byte is left; see :meth:`.MemoryStorage.erase`."""
+        running = self._open
+        with self._traced("delete_memory", memory_id) as span:
+            erased = await running.in_thread(lambda: running.storage.erase(memory_id, *more))
+            span.count(erased)
+        return erased
+
     async def purge(
         self,
         source: str | Sequence[str],

@@ -29,6 +29,7 @@ from chrysalis_memory.learner import Learner, LearnReport
 from chrysalis_memory.learning import MemoryChange, NewMemory
 from chrysalis_memory.recall import Recollection
 from chrysalis_memory.recaller import Recaller, RecallOptions
+from chrysalis_memory.repair import RepairReport
 from chrysalis_memory.running import Running
 from chrysalis_memory.storage import MemoryStorage
 from chrysalis_memory.syncing import PeerStatus, SyncProgress, SyncReport
@@ -227,6 +228,14 @@ class MemoryView(AgentMemory):
     async def check(self, *, progress: Progress | None = None) -> IntegrityReport:
         """Refuse."""
         _refuse("check")
+
+    async def repair(self, *, progress: Progress | None = None) -> RepairReport:
+        """Refuse."""
+        _refuse("repair")
+
+    async def erase(self, memory_id: str, *more: str) -> int:
+        """Refuse; :meth:`forget`, and whoever has the whole store leaves no byte."""
+        _refuse("erase")
 
     async def sync(
         self,

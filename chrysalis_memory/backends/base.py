@@ -295,12 +295,8 @@ class Session(ChangeFeed, Whole, Protocol):
     def rebuild_words(self, *, after: int = -1, limit: int = 500) -> int | None:
         """Make the tokens of a slice of memories anew, and write those that differ.
 
-        Args:
-            after: Go on behind this memory number.
-            limit: How many memories.
-
-        Returns:
-            Where to go on, or ``None`` when all is done.
+        It goes on behind the number ``after``, for ``limit`` memories, and returns where to go on,
+        or ``None`` when all is done.
         """
         ...
 
@@ -355,9 +351,7 @@ class Backend(Protocol):
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
         """Run ``work`` on a reading session in the calling thread.
 
-        Args:
-            work: What to run.
-            snapshot: Whether all statements must see one state; a single statement need not ask.
+        Without ``snapshot`` its statements may see several states; a single one need not ask.
         """
         ...
 
@@ -385,6 +379,17 @@ class Backend(Protocol):
 
         Raises:
             StorageError: there is a file already, or it cannot be written; then there is none.
+        """
+        ...
+
+    def check_cleanable(self) -> None:
+        """Raise ``StorageError`` where only an administrator can :meth:`clean`."""
+        ...
+
+    def clean(self, *, at_once: bool, pauses: bool = True) -> bool:
+        """Leave no byte of what was forgotten, or raise; tell whether there was something to do.
+
+        Without ``at_once`` only if something was noted, and with ``pauses`` not soon again.
         """
         ...
 

@@ -99,3 +99,15 @@ class ChangeFeed(Protocol):
     def release(self, quarantined: Quarantined) -> None:
         """Remove a state that was kept apart."""
         ...
+
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """Return the states of a memory that are kept apart."""
+        ...
+
+    def drop_unread(self, memory_id: str) -> int:
+        """Remove the states of a memory that a repair could not read; return how many."""
+        ...
+
+    def note_residue(self) -> None:
+        """Note that :meth:`Backend.clean` has something to do; part of the transaction."""
+        ...

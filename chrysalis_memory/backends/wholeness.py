@@ -4,6 +4,10 @@ from typing import Protocol
 
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow, Upkeep
 
+UNREADABLE = "unreadable "
+"""The beginning of the names of settings that hold states which could not be read, as JSON with the
+memory's ``id``."""
+
 
 class Whole(Protocol):
     """Reads a store with all that is derived in it, and makes that anew."""

@@ -1,4 +1,4 @@
-"""Commands that write: learn, update, forget, purge."""
+"""Commands that write: learn, update, forget, erase, purge."""
 
 from __future__ import annotations
 
@@ -206,6 +206,30 @@ def forget(options: Options, ids: tuple[str, ...]) -> None:
         click.echo(f"forgot {counted(len(outcomes) - len(missing))}")
     if missing:
         raise click.ClickException(f"there was no {', '.join(map(repr, missing))}")
+
+
+@cli.command()
+@memory_options
+@click.argument("ids", metavar="ID...", nargs=-1, required=True)
+@click.pass_obj
+def erase(options: Options, ids: tuple[str, ...]) -> None:
+    """Forget memories so that no byte of them is left in the file or its log.
+
+    Other replicas do the same at their next sync. What was forgotten before can be erased, too. An
+    ID that is unknown is refused, and then nothing is changed. Backups, exports and shared folders
+    keep what they hold.
+    """
+
+    async def work(memory: AgentMemory) -> int:
+        return await memory.erase(*wanted)
+
+    wanted = list(dict.fromkeys(ids))
+    with_memory(options, work)
+    if options.as_json:
+        for memory_id in wanted:
+            print_json({"id": memory_id, "erased": True})
+    else:
+        click.echo(f"erased {counted(len(wanted))}")
 
 
 @cli.command()

@@ -93,7 +93,7 @@ def check(options: Options, mends: bool) -> None:
 
     memory = memory_of(options)
     with refusals_told(), bar("checking") as progress:
-        done = check_store(memory.path, mends=mends, progress=progress)
+        done = check_store(memory.path, mends=mends, progress=progress, key=memory.config.key)
     report = done.left
     if options.as_json:
         print_json(

@@ -85,6 +85,7 @@ def read_tokens(path: Path | None) -> Tokens | None:
 def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: bool = True) -> T:
     """Open a store without its embedder, work on it, and close it."""
     from chrysalis_memory import MemoryStorage
+    from chrysalis_memory.cli.settings import settings
     from chrysalis_memory.database_url import DatabaseURL, named
     from chrysalis_memory.errors import NotADatabase
 
@@ -92,7 +93,8 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
         is_file = not isinstance(named(path), DatabaseURL)
         if must_exist and is_file and not Path(path).expanduser().exists():
             raise NotADatabase(f"there is no memory at {path!r}; learning something makes one")
-        with MemoryStorage(path) as storage:
+        key = settings(Options()).config.key if is_file else None
+        with MemoryStorage(path, key=key) as storage:
             return work(storage)
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from chrysalis_memory.codec import shown
+from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.replication.folder import FolderTransport
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import LocalTransport, Transport
-from chrysalis_memory.storage import MemoryStorage
+from chrysalis_memory.storage import MemoryStorage, is_plain
 
 FORMS = (
     "another memory file (other.db), a folder that is there or folder:PATH, s3://bucket/prefix, "
@@ -37,6 +38,7 @@ def open_transport(
     token: str | None = None,
     key: str | None = None,
     timeout_seconds: float = 30.0,
+    file_key: EncryptionKey | None = None,
 ) -> Transport:
     """Return the transport to a peer.
 
@@ -48,6 +50,7 @@ def open_transport(
         token: What lets this replica in at a served memory.
         key: What it signs frames with there, ``name:secret``.
         timeout_seconds: How long a request to an object store or to a served memory may take.
+        file_key: What another memory file is encrypted with, if it is, or is new.
 
     Raises:
         InvalidValue: nothing that can be synced with, or a token or a key for what takes none.
@@ -73,7 +76,7 @@ def open_transport(
     if scheme:
         # Not the whole: there may be a password in it.
         raise InvalidValue(f"what begins with {scheme}:// is no peer; give {FORMS}")
-    return _at_path(given)
+    return _at_path(given, file_key)
 
 
 def peer_name(peer: str | Path) -> str:
@@ -103,12 +106,12 @@ def _scheme(peer: str | Path) -> str:
     return scheme.lower() if is_url else ""
 
 
-def _at_path(given: str) -> Transport:
+def _at_path(given: str, key: EncryptionKey | None) -> Transport:
     if given.startswith(_FOLDER) and given != _FOLDER:
         return FolderTransport(given.removeprefix(_FOLDER))
     path = Path(given).expanduser()
     if given and (path.is_dir() or given.endswith(("/", os.sep))):
         return FolderTransport(path)
     if path.is_file() or path.suffix == ".db":
-        return OpenedTransport(MemoryStorage(path))
+        return OpenedTransport(MemoryStorage(path, key=None if is_plain(path) else key))
     raise InvalidValue(f"{shown(given)} is no peer; give {FORMS}")

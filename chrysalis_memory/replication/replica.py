@@ -221,6 +221,9 @@ def _merged(
     changed = quarantined = 0
     for document in documents:
         stamp = greatest_stamp(document.state)
+        known = transaction.load(document.id) if stamp > horizon else None
+        if known is not None and known.state.life > document.state.life:
+            continue  # merging it would change nothing, and nothing is kept of what was forgotten
         if stamp > horizon:
             state = encode(document.id, document.state)
             own = digest(encode(document.id, document.state, access=False))

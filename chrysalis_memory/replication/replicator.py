@@ -40,6 +40,8 @@ async def sync(
         try:
             step = steps.send(come)
         except StopIteration:
+            if report.merged:
+                await in_thread(replica.storage.tidy)
             return report
         if isinstance(step, Ask):
             come = await exchange(transport, step.request)

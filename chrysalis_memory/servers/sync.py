@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import NamedTuple, TypeVar
 
 from starlette.applications import Starlette
+from starlette.background import BackgroundTask
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 
@@ -108,16 +109,18 @@ class SyncRoute:
 
     async def _respond(self, request: HttpRequest, *, writes: bool) -> Response:
         check_content_type(request, CONTENT_TYPE, what="a frame", kind="InvalidFrame")
+        tidy = BackgroundTask(self._readers.run, self._replica.storage.tidy) if writes else None
         signatures = self._signatures
         if signatures is None:
             frame = await self._answer(await _read_frame(request), writes=writes)
-            return Response(frame, media_type=CONTENT_TYPE)
+            return Response(frame, media_type=CONTENT_TYPE, background=tidy)
         claim = signatures.open(request.headers, route=PUSH if writes else PULL)
         body = await _read_frame(request)
         await self._beside(lambda: signatures.settle(claim, body), size=len(body))
         frame = await self._answer(body, writes=writes, rights=claim.rights)
         signed = await self._beside(lambda: signatures.sign(claim, frame), size=len(frame))
-        return Response(frame, headers={SIGNATURE: signed}, media_type=CONTENT_TYPE)
+        headers = {SIGNATURE: signed}
+        return Response(frame, headers=headers, media_type=CONTENT_TYPE, background=tidy)
 
     async def _beside(self, work: Callable[[], T], *, size: int) -> T:
         """Do what takes time with the size of a frame: beside the event loop, if that is long."""

@@ -286,6 +286,18 @@ class ConfinedSession:
         """See :meth:`ChangeFeed.prefetch`; it shows nothing."""
         self._whole.prefetch(memory_ids)
 
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """See :meth:`Session.quarantined_of`; asked for what has just been forgotten in a view."""
+        return self._whole.quarantined_of(memory_id)
+
+    def release(self, quarantined: Quarantined) -> None:
+        """See :meth:`Session.release`; asked for what has just been forgotten in this view."""
+        self._whole.release(quarantined)
+
+    def drop_unread(self, memory_id: str) -> int:
+        """See :meth:`Session.drop_unread`; asked for what has just been forgotten in this view."""
+        return self._whole.drop_unread(memory_id)
+
     def save(self, row: MemoryRow, saved: SavedRow | None, made: MadeVector | None = None) -> int:
         """See :meth:`Session.save`.
 

@@ -55,12 +55,14 @@ class ConfinedStorage(MemoryStorage):
     """A store of which only a view is shown; made by :meth:`of`."""
 
     _visibility: Visibility
+    _whole: MemoryStorage
 
     @classmethod
     def of(cls, storage: MemoryStorage, visibility: Visibility) -> Self:
         """Return a view of an open store, which stays with whoever opened it."""
         view = object.__new__(cls)
         view._visibility = visibility
+        view._whole = storage
         view._backend = cast("Backend", _ConfinedBackend(storage._backend, visibility))
         view._temporary = None
         view.path, view.clock = storage.path, storage.clock
@@ -70,6 +72,10 @@ class ConfinedStorage(MemoryStorage):
     def follow(self, storage: MemoryStorage) -> None:
         """Take over the names of the store, which a sync may renew."""
         self.instance, self.replica = storage.instance, storage.replica
+
+    def tidy(self) -> None:
+        """See :meth:`MemoryStorage.tidy`; it shows nothing of the store."""
+        self._whole.tidy()
 
     def _transaction(self, session: Session) -> Transaction:
         confined = cast("ConfinedSession", session)

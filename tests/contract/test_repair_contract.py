@@ -146,6 +146,21 @@ def test_a_state_that_cannot_be_read_is_kept_apart_and_all_else_works(storage: M
     assert integrity.check(storage.read).is_whole
 
 
+def test_what_could_not_be_read_goes_when_its_memory_is_forgotten(storage: MemoryStorage):
+    fill(storage)
+    bad = "x'930102'" if is_file(storage) else "'\\x930102'"
+    run(storage, f"UPDATE memory SET state = {bad} WHERE id IN ('m1', 'm2')")
+    mend(storage)
+    storage.put(MemoryDocument(id="m1", content="It came back by a sync"))
+    storage.forget("m1")
+
+    kept = storage.read(lambda session: session.settings(UNREADABLE)).values()
+    assert [json.loads(one)["id"] for one in kept] == ["m2"]
+    if is_file(storage):
+        assert storage.erase("m2") == 0
+        assert storage.read(lambda session: session.settings(UNREADABLE)) == {}
+
+
 def test_what_was_forgotten_stays_forgotten_when_its_state_cannot_be_read(storage: MemoryStorage):
     fill(storage)
     bad = "x'930102'" if is_file(storage) else "'\\x930102'"

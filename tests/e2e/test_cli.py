@@ -24,9 +24,9 @@ from chrysalis_memory.wire import MEMORY_TYPES
 ROOT = Path(__file__).parents[2]
 HELP_SECONDS_MAX = 3.0  # far above what is usual, for a machine that is busy with other tests
 COMMANDS = (
-    "backup", "check", "clone", "completion", "demo", "embedders", "export", "forget", "import",
-    "learn", "list", "mcp", "purge", "quarantine", "recall", "reindex", "related", "serve", "show",
-    "sources", "stats", "sync", "tags", "update",
+    "backup", "check", "clone", "completion", "demo", "embedders", "erase", "export", "forget",
+    "import", "keygen", "learn", "list", "mcp", "purge", "quarantine", "recall", "reindex", "rekey",
+    "related", "serve", "show", "sources", "stats", "sync", "tags", "update",
 )  # fmt: skip
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

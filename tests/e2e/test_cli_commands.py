@@ -230,6 +230,22 @@ def test_update_changes_what_is_named_and_nothing_else(filled: Run):
     assert filled("update", "green", "--type", "working").stdout == "green\n"
 
 
+def test_erase_leaves_no_byte_and_refuses_an_unknown_id_before_it_changes_anything(filled: Run):
+    refused = filled("erase", "green", "nobody")
+    kept = ids(filled("list", "--json"))
+    done = filled("erase", "green", "green")
+    again = filled("erase", "green", "--json")
+
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == (
+        "Error: no memory has the id 'nobody'; 'chrysalis list' shows what there is\n"
+    )
+    assert "green" in kept
+    assert (done.returncode, done.stdout, done.stderr) == (0, "erased 1 memory\n", "")
+    assert (again.returncode, json.loads(again.stdout)) == (0, {"id": "green", "erased": True})
+    assert sorted(ids(filled("list", "--json"))) == ["black", "house"]
+
+
 def test_forget_forgets_all_that_are_there_and_names_those_that_are_not(filled: Run):
     done = filled("forget", "green", "nobody", "black", "green")
     again = filled("forget", "black", "--json")

@@ -25,7 +25,7 @@ async def change_and_refuse(memory: AgentMemory, _: random.Random, __: Path) -> 
 
 
 async def swell(memory: AgentMemory, _: random.Random, __: Path) -> object:
-    return bytearray(fuzz.MEMORY_BYTES_MAX * 2) and False
+    return len(b"x" * fuzz.MEMORY_BYTES_MAX * 2) and False
 
 
 @pytest.mark.parametrize(

@@ -165,3 +165,11 @@ def test_a_read_goes_on_when_the_space_it_would_search_is_dropped(postgres_url: 
 
         assert storage.read(work) == (0, [])
         assert runs == ["old/4", "new/4"]
+
+
+def test_erasing_is_refused_and_says_what_the_administrator_does(postgres_url: str) -> None:
+    with MemoryStorage(postgres_url) as storage:
+        storage.put(MemoryDocument(id="m", content="text"))
+        with pytest.raises(StorageError, match=r"forget the memory, then have .* VACUUM FULL"):
+            storage.erase("m")
+        assert storage.count() == 1

@@ -11,6 +11,7 @@ from chrysalis_memory import Embedding, Filter, MemoryDocument, MemoryStorage
 from chrysalis_memory.backends.sqlite import code_cache, vector_index
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.backends.sqlite.codes import codes_of
+from chrysalis_memory.embedding import unit_vector
 from chrysalis_memory.query import Query
 from chrysalis_memory.search import active_space
 
@@ -71,7 +72,7 @@ def test_a_code_has_one_bit_per_positive_component() -> None:
 def test_most_of_the_nearest_are_found_and_all_of_them_by_an_exact_search(
     filled: MemoryStorage, vectors: np.ndarray
 ) -> None:
-    asked = vectors[:40] + 0.05
+    asked = [unit_vector(vector) for vector in vectors[:40] + 0.05]
     recall = {
         accuracy: np.mean(
             [
@@ -281,7 +282,7 @@ def test_a_damaged_index_is_mended_in_slices_between_which_others_write(
         filled.put(MemoryDocument(id=f"between {slices}", content="written between"))
         slices += 1
     assert slices == 7
-    query = vectors[700] + 0.01
+    query = unit_vector(vectors[700] + 0.01)
     assert overlap(nearest(filled, query, 10), best(vectors, query, 10)) >= 0.8
 
 

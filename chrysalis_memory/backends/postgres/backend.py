@@ -182,6 +182,22 @@ class PostgresBackend:
             "or synchronise it with a new file"
         )
 
+    def check_cleanable(self) -> None:
+        """Refuse: a client cannot clean a database's pages and its log.
+
+        Raises:
+            StorageError: always.
+        """
+        raise StorageError(
+            f"{self._shown!r} cannot be made to leave no byte from here; forget the memory, "
+            "then have the administrator run VACUUM FULL on the schema's tables and remove "
+            "archived write-ahead logs and copies on standbys"
+        )
+
+    def clean(self, *, at_once: bool, pauses: bool = True) -> bool:
+        """Do nothing: a client cannot clean a database's pages and its log."""
+        return False
+
     def on_group_end(self, listener: Callable[[], None]) -> None:
         """See :meth:`Backend.on_group_end`; every write is a group."""
         self._writer.listeners.append(listener)

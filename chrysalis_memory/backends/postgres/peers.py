@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from chrysalis_memory.backends.postgres.database import Connected
+from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.changes import Quarantined
 
 _STAMP_MAX = 2**63 - 1
@@ -61,3 +62,22 @@ class Peers(Connected):
             "DELETE FROM quarantine WHERE id = %s AND digest = %b",
             (quarantined.id, quarantined.digest),
         )
+
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """See :meth:`ChangeFeed.quarantined_of`."""
+        rows = self.database.rows(
+            "SELECT id, digest, stamp, state, source FROM quarantine WHERE id = %s", (memory_id,)
+        )
+        return [Quarantined(*row) for row in rows]
+
+    def drop_unread(self, memory_id: str) -> int:
+        """See :meth:`ChangeFeed.drop_unread`."""
+        # No other setting need be JSON.
+        sql = (
+            "DELETE FROM meta WHERE "
+            "CASE WHEN starts_with(key, %s) THEN value::json ->> 'id' = %s END RETURNING 1"
+        )
+        return len(self.database.rows(sql, (UNREADABLE, memory_id)))
+
+    def note_residue(self) -> None:
+        """See :meth:`ChangeFeed.note_residue`; a database is cleaned by its administrator."""

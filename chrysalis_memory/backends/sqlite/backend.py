@@ -1,6 +1,7 @@
 """A memory file: one writing thread, and reading connections that never wait for it."""
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -10,12 +11,14 @@ import apsw
 
 from chrysalis_memory import folders
 from chrysalis_memory.backends.base import Session
+from chrysalis_memory.backends.sqlite import cleaning
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.connection import (
     connect,
     costs_connection,
     translated,
     translated_errors,
+    wait_for_locks,
 )
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.examination import examine, is_elsewhere, is_of_values
@@ -25,9 +28,17 @@ from chrysalis_memory.backends.sqlite.place import place_of
 from chrysalis_memory.backends.sqlite.schema import migrate
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
 from chrysalis_memory.embedding import VectorStorage
+from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import NotADatabase, StorageError, StoreClosed
 
 T = TypeVar("T")
+
+_IN_RAM_BYTES_MAX = 256 << 20
+"""Cleaning copies what lives of a larger file to a temporary file, and of others to RAM."""
+_TIDY_SECONDS = 0.1
+"""How long cleaning waits for others that was not asked for."""
+_PAUSES = 99
+"""What was noted to be cleaned waits so many times as long as the last cleaning took."""
 
 
 class SQLiteBackend:
@@ -41,6 +52,7 @@ class SQLiteBackend:
         vector_storage: What vectors that are written are stored as.
         examines: Whether a file that is found in a new place, and so may be anybody's, is read
             through before it is used.
+        key: What the file is encrypted with.
 
     Raises:
         NotADatabase: a directory, another application's file, or a damaged one.
@@ -56,10 +68,12 @@ class SQLiteBackend:
         index_ram_bytes: int | None = None,
         vector_storage: VectorStorage = "float32",
         examines: bool = True,
+        key: EncryptionKey | None = None,
     ) -> None:
         self._path = path
         self._timeout_seconds = timeout_seconds
         self._synchronous = synchronous
+        self._key = key
         self._caches = Caches(index_ram_bytes)
         self._idle: list[MendingSession] = []
         self._lock = threading.Lock()
@@ -67,18 +81,19 @@ class SQLiteBackend:
         self._reading: list[int] = []  # the thread of each connection that is lent
         self._closed = False
         self._vector_storage: VectorStorage = vector_storage
+        self._examines = examines
+        self._clean_from = 0.0
         self._writer = GroupWriter(
-            self._open_writing(examines=examines),
+            self._open_writing,
             str(path),
-            open_session=self._open_writing,
             timeout_seconds=timeout_seconds,
             explained=self._explained,
         )
 
-    def _open_writing(self, *, examines: bool = False) -> MendingSession:
+    def _open_writing(self) -> MendingSession:
         connection = self._connect()
         try:
-            self._take_up(connection, examines=examines)
+            self._take_up(connection)
         except BaseException as error:
             connection.close()
             explained = self._explained(error)
@@ -87,17 +102,20 @@ class SQLiteBackend:
             raise explained from error
         return MendingSession(connection, self._path, vector_storage=self._vector_storage)
 
-    def _take_up(self, connection: Database, *, examines: bool) -> None:
+    def _take_up(self, connection: Database) -> None:
         """Bring the file to this version's schema; read it through first if it came from others."""
         name = str(self._path)
         is_new = verified_version(connection, name) == 0
-        if examines and not is_new and is_elsewhere(connection, self.place()):
+        if self._examines and not is_new and is_elsewhere(connection, self.place()):
             examine(connection, name)
         migrate(connection, lambda one: verified_version(one, name))
 
     def _connect(self) -> Database:
         return connect(
-            self._path, timeout_seconds=self._timeout_seconds, synchronous=self._synchronous
+            self._path,
+            timeout_seconds=self._timeout_seconds,
+            synchronous=self._synchronous,
+            key=self._key,
         )
 
     def read(self, work: Callable[[Session], T], *, snapshot: bool = True) -> T:
@@ -202,6 +220,36 @@ class SQLiteBackend:
         finally:
             partial.unlink(missing_ok=True)
 
+    def check_cleanable(self) -> None:
+        """See :meth:`Backend.check_cleanable`; every file can be cleaned."""
+
+    def clean(self, *, at_once: bool, pauses: bool = True) -> bool:
+        """See :meth:`Backend.clean`; with pauses it takes at most 1 % of the time."""
+        if not at_once:
+            is_early = pauses and time.monotonic() < self._clean_from
+            if self._closed or is_early or not self.read(_has_residue, snapshot=False):
+                return False
+        wait_seconds = self._timeout_seconds if at_once else _TIDY_SECONDS
+        begun = time.monotonic()
+        try:
+            self._writer.alone(lambda c: self._clean(c, wait_seconds))
+        finally:
+            ended = time.monotonic()
+            self._clean_from = ended + _PAUSES * (ended - begun)
+        return True
+
+    def _clean(self, connection: Database, wait_seconds: float) -> None:
+        wait_for_locks(connection, wait_seconds)
+        try:
+            cleaning.truncate(connection)  # who reads an earlier state is met before the work
+            cleaning.clean(connection, in_ram=self._fits_in_ram())
+        finally:
+            wait_for_locks(connection, self._timeout_seconds)
+
+    def _fits_in_ram(self) -> bool:
+        # A temporary file is not encrypted.
+        return self._key is not None or self._path.stat().st_size <= _IN_RAM_BYTES_MAX
+
     def close(self) -> None:
         """Finish queued writes and what is being read, then close every connection.
 
@@ -247,3 +295,7 @@ class SQLiteBackend:
                 self._idle.append(session)
             self._reading.remove(threading.get_ident())
             self._returned.notify_all()
+
+
+def _has_residue(session: Session) -> bool:
+    return cleaning.is_marked(cast("MendingSession", session).connection)

@@ -9,8 +9,10 @@ import apsw
 import sqlite_vec
 
 from chrysalis_memory import folders
-from chrysalis_memory.backends.sqlite.database import Database, open_database
+from chrysalis_memory.backends.sqlite.ciphering import open_file, unreadable
+from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.fingerprint import verified_version
+from chrysalis_memory.encryption_key import EncryptionKey
 from chrysalis_memory.errors import NotADatabase, StorageError, StoreBusy
 
 _CACHE_KIB = 16 << 10
@@ -39,29 +41,37 @@ _SWITCHES = {
 }
 
 
-def connect(path: Path, *, timeout_seconds: float, synchronous: str) -> Database:
+def connect(
+    path: Path, *, timeout_seconds: float, synchronous: str, key: EncryptionKey | None = None
+) -> Database:
     """Open the file, creating it if needed.
 
     Args:
         path: The database file; missing folders are created.
         timeout_seconds: How long a statement waits for another process's lock.
         synchronous: ``FULL`` survives a power cut, ``NORMAL`` may then lose the last commits.
+        key: What the file is encrypted with.
 
     Raises:
+        WrongKey: the key does not open the file.
         NotADatabase: a directory, another application's file, or no SQLite database.
         NewerSchema: the file was written by a newer version.
         StorageError: the file cannot be opened.
     """
-    _check_file(path)
+    _check_file(path, key)
     with translated_errors(str(path)):
-        connection = open_database(str(path))
+        connection = open_file(str(path), key)
         try:
             wait_for_locks(connection, timeout_seconds)
             _protect(connection)
             if synchronous == "FULL":
                 # macOS leaves what is synced in the disk's own cache unless this asks for more.
                 connection.pragma("fullfsync", True)
-            verified_version(connection, str(path))  # a foreign file is refused before it is used
+            try:
+                # A foreign file is refused before it is used.
+                verified_version(connection, str(path))
+            except apsw.NotADBError as error:
+                raise unreadable(str(path), key, is_plain=False) from error
             _switch_to_wal(connection, timeout_seconds)
             _configure(connection, synchronous)
         except BaseException:
@@ -111,7 +121,7 @@ def empty_log(connection: Database, *, timeout_seconds: float, wait_seconds: flo
     return not is_busy
 
 
-def _check_file(path: Path) -> None:
+def _check_file(path: Path, key: EncryptionKey | None) -> None:
     try:
         folders.make(path.parent)
         if path.is_dir():
@@ -120,12 +130,29 @@ def _check_file(path: Path) -> None:
             )
         # SQLite takes a file shorter than its header for an empty one, and would overwrite it.
         if path.exists() and path.stat().st_size > 0:
-            with path.open("rb") as file:
-                header = file.read(len(_HEADER))
-            if header != _HEADER:
-                raise NotADatabase(f"{str(path)!r} is no SQLite database; give another path")
+            plain = is_plain(path)
+            if plain != (key is None):
+                raise unreadable(str(path), key, is_plain=plain)
     except (OSError, ValueError) as error:
         raise StorageError(f"{str(path)!r} cannot be opened: {error}") from error
+
+
+def is_plain(path: Path) -> bool:
+    """Tell whether a file begins as a SQLite database does that is not encrypted.
+
+    It is read by SQLite: closing a file drops the locks that this process has on it elsewhere
+    (POSIX), and SQLite knows when to wait with that.
+
+    Raises:
+        StorageError: it cannot be read.
+    """
+    how = apsw.SQLITE_OPEN_MAIN_DB | apsw.SQLITE_OPEN_READONLY
+    with translated_errors(str(path)):
+        file = apsw.VFSFile("", str(path), [how, 0])
+        try:
+            return file.xRead(len(_HEADER), 0) == _HEADER
+        finally:
+            file.xClose()
 
 
 def _switch_to_wal(connection: Database, timeout_seconds: float) -> None:

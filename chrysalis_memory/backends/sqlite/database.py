@@ -59,6 +59,10 @@ class Database(Protocol):
         """Return which kind of transaction is open, a broken off statement's snapshot too."""
         ...
 
+    def set_busy_timeout(self, milliseconds: int, /) -> None:
+        """Say how long a statement waits for a lock, if SQLite is to decide when to look again."""
+        ...
+
     def set_busy_handler(self, wait: Callable[[int], bool], /) -> None:
         """Have ``wait``, told how often it was called for a lock, say whether to try again."""
         ...

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from chrysalis_memory.backends.sqlite import cleaning
 from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.changes import (
     BUCKETS,
     SUM_MODULUS,
@@ -225,6 +227,26 @@ class SQLiteChangeFeed:
             "DELETE FROM quarantine WHERE id = ? AND digest = ?",
             (quarantined.id, quarantined.digest),
         )
+
+    def quarantined_of(self, memory_id: str) -> list[Quarantined]:
+        """See :meth:`ChangeFeed.quarantined_of`."""
+        rows = self.connection.execute(
+            "SELECT id, digest, stamp, state, source FROM quarantine WHERE id = ?", (memory_id,)
+        )
+        return [Quarantined(*row) for row in rows]
+
+    def drop_unread(self, memory_id: str) -> int:
+        """See :meth:`ChangeFeed.drop_unread`."""
+        # No other setting need be JSON.
+        self.connection.execute(
+            "DELETE FROM meta WHERE CASE WHEN substr(key, 1, ?) = ? THEN value ->> 'id' = ? END",
+            (len(UNREADABLE), UNREADABLE, memory_id),
+        )
+        return self.connection.changes()
+
+    def note_residue(self) -> None:
+        """See :meth:`ChangeFeed.note_residue`."""
+        cleaning.mark(self.connection)
 
 
 def fill_sums(connection: Database) -> None:

@@ -13,6 +13,7 @@ import apsw
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
 from chrysalis_memory.backends.sqlite.connection import costs_connection, empty_log
+from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
 
@@ -44,26 +45,24 @@ class GroupWriter(JobThread):
     with what it holds in RAM after memory ran out, and would write an index that is damaged.
 
     Args:
-        session: A session on a connection that only the writer uses from now on.
+        open_session: Opens a connection with a session, which only the writer uses.
         path: Named in errors.
-        open_session: Opens another one.
         timeout_seconds: How long a write waits for another process.
         explained: Returns what is to be raised for an error.
     """
 
     def __init__(
         self,
-        session: MendingSession,
+        open_session: Callable[[], MendingSession],
         path: str,
         *,
-        open_session: Callable[[], MendingSession],
         timeout_seconds: float,
         explained: Callable[[BaseException], BaseException],
     ) -> None:
         super().__init__(path)
-        self._open_session = open_session
         self._explained = explained
-        self._session = session
+        self._open_session = open_session
+        self._session = open_session()
         self._connection = self._session.connection
         self._is_open = True
         self._path = path
@@ -128,12 +127,15 @@ class GroupWriter(JobThread):
             self._inside = None
         return result
 
-    def _begin(self) -> None:
+    def _make_ready(self) -> None:
         if not self._is_open:
             self._session = self._open_session()
             self._connection, self._is_open = self._session.connection, True
         if self._connection.in_transaction:  # Ctrl-C came before it was rolled back
             self._connection.execute("ROLLBACK")
+
+    def _begin(self) -> None:
+        self._make_ready()
         self._connection.execute("BEGIN IMMEDIATE")
         self._session.begin_writing()
 
@@ -157,6 +159,28 @@ class GroupWriter(JobThread):
         except (apsw.Error, MemoryError):
             return False  # the caller is told why the write failed, not what came of it
         return True
+
+    def alone(self, work: Callable[[Database], T]) -> T:
+        """Run ``work`` on the connection outside a transaction, while no write runs.
+
+        Raises:
+            StoreClosed: the writer was closed.
+            StorageError: called from inside a write, which would wait for itself; or SQLite failed.
+        """
+        if self.is_inside:
+            raise StorageError("a file cannot be cleaned inside a write; let the write end first")
+        with self._turn:
+            if self._closed:
+                raise StoreClosed(f"the store {self._path!r} is closed; open it again")
+            try:
+                self._make_ready()
+                return work(self._connection)
+            except BaseException as error:
+                self._give_up(error)
+                failure = self._explained(error)
+                if failure is error:
+                    raise
+                raise failure from error
 
     def _watch_log(self) -> None:
         """Empty the log if it has grown long because others read all the time."""

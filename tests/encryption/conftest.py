@@ -1,0 +1,1 @@
+"""Nothing of the other tests: their environment has the apsw without ciphers."""
