@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +20,10 @@ from embedders.base import InputType
 from embedders.errors import EmbedderUnavailable
 from embedders.hashing import HashingEmbedder
 from tests.postgres_server import drop_schema, postgres_server, schema_url
+
+# A shell has what it runs in the background ignore Ctrl-C; programs started from here would, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class SwitchedEmbedder:
