@@ -13,7 +13,7 @@ demo: $(VENV)/.installed  ## Install and run the main job: learn, recall, merge 
 	@$(BIN)/chrysalis demo
 
 test: $(VENV)/.installed-dev  ## Install with the test tools and run every test.
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q --numprocesses auto --maxprocesses 4 --dist worksteal
 
 test-browser: $(VENV)/.installed-browser  ## Test the explorer page in Debian's chromium.
 	@$(BIN)/python -m pytest -q -m browser tests/browser

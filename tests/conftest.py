@@ -21,9 +21,17 @@ from embedders.errors import EmbedderUnavailable
 from embedders.hashing import HashingEmbedder
 from tests.postgres_server import drop_schema, postgres_server, schema_url
 
+LONGEST_ID = 35
+
 # A shell has what it runs in the background ignore Ctrl-C; programs started from here would, too.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name values that are long or binary by what they are for; keys among them are random."""
+    is_long = isinstance(val, str) and len(val) > LONGEST_ID
+    return argname if is_long or isinstance(val, bytes) else None
 
 
 class SwitchedEmbedder:
