@@ -321,7 +321,7 @@ def test_a_shell_completes_commands_options_and_choices(chrysalis: Run, tmp_path
     )  # fmt: skip
 
     assert done.stdout.splitlines() == [
-        "recall reindex related", "--min-importance --min-confidence", "semantic",
+        "recall reindex rekey related", "--min-importance --min-confidence", "semantic",
     ], done.stderr  # fmt: skip
 
 
