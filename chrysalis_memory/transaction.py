@@ -189,7 +189,7 @@ class Transaction:
                 )
             number = self.session.save(row, saved, made)
             if joined.life > 1 and (before is None or before.life < joined.life):
-                self.drop_void(document.id, joined.life)
+                self._drop_void(document.id, joined)
         known_access = before.access if before is not None and before.life == joined.life else {}
         if joined.access != known_access:
             self.session.save_access(number, joined.access)
@@ -204,15 +204,16 @@ class Transaction:
         document.forget()
         return self._merge(document, None)
 
-    def drop_void(self, memory_id: str, life: int) -> None:
+    def _drop_void(self, memory_id: str, state: State) -> None:
         """Drop states that are kept apart of an earlier life: merging them would change nothing.
 
-        And those that could not be read, for nobody can tell of which life they are.
+        Of what could not be read nobody can tell the life; it goes when the memory is forgotten.
         """
         for one in self.session.quarantined_of(memory_id):
-            if states.decode(one.state)[1].life < life:
+            if states.decode(one.state)[1].life < state.life:
                 self.session.release(one)
-        self.session.drop_unread(memory_id)
+        if not state.alive:
+            self.session.drop_unread(memory_id)
 
     def count_access(self, counts: Mapping[str, int]) -> None:
         """Count uses under the store's replica; memories forgotten meanwhile are passed over.

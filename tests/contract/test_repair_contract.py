@@ -161,6 +161,19 @@ def test_what_could_not_be_read_goes_when_its_memory_is_forgotten(storage: Memor
         assert storage.read(lambda session: session.settings(UNREADABLE)) == {}
 
 
+def test_what_could_not_be_read_stays_when_a_later_life_of_its_memory_arrives(
+    storage: MemoryStorage,
+):
+    fill(storage)
+    bad = "x'930102'" if is_file(storage) else "'\\x930102'"
+    run(storage, f"UPDATE memory SET state = {bad} WHERE id = 'm1'")
+    mend(storage)
+    storage.put(MemoryDocument(id="m1", content="It was revived elsewhere").revived(2))
+
+    kept = storage.read(lambda session: session.settings(UNREADABLE)).values()
+    assert [json.loads(one)["id"] for one in kept] == ["m1"]
+
+
 def test_what_was_forgotten_stays_forgotten_when_its_state_cannot_be_read(storage: MemoryStorage):
     fill(storage)
     bad = "x'930102'" if is_file(storage) else "'\\x930102'"
