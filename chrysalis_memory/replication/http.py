@@ -5,10 +5,10 @@ carry the token elsewhere.
 """
 
 import json
-import time
 from http import HTTPStatus
 from typing import Any, NoReturn, cast
 
+from chrysalis_memory.crdt.clock import system_wall_us
 from chrysalis_memory.errors import (
     InvalidFrame,
     InvalidValue,
@@ -164,7 +164,7 @@ class HttpTransport:
     def _sign(self, path: str, frame: bytes) -> Signature | None:
         if self._key is None:
             return None
-        return sign(self._key, route=path, frame=frame, stamp=time.time_ns() // 1_000)
+        return sign(self._key, route=path, frame=frame, stamp=system_wall_us())
 
     async def _read(self, response: httpx.Response, asked: Signature | None) -> bytes:
         if response.status_code != HTTPStatus.OK:

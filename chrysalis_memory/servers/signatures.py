@@ -1,7 +1,6 @@
 """Whether a frame comes from whom it says, unchanged and for the first time."""
 
 import threading
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
@@ -9,6 +8,7 @@ from typing import NamedTuple
 from starlette.datastructures import Headers
 
 from chrysalis_memory import wire
+from chrysalis_memory.crdt.clock import system_wall_us
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.replication import signing
 from chrysalis_memory.replication.rights import Rights
@@ -35,11 +35,6 @@ class Claim(NamedTuple):
         return self.peer.rights
 
 
-def wall_us() -> int:
-    """Return the time in microseconds since 1970."""
-    return time.time_ns() // 1_000
-
-
 class Signatures:
     """Checks the signatures of requests and signs the answers.
 
@@ -51,7 +46,7 @@ class Signatures:
         clock: Returns microseconds since 1970.
     """
 
-    def __init__(self, keyring: Keyring, *, clock: Callable[[], int] = wall_us) -> None:
+    def __init__(self, keyring: Keyring, *, clock: Callable[[], int] = system_wall_us) -> None:
         self._keyring = keyring
         self._clock = clock
         self._began = clock()

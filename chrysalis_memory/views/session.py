@@ -75,8 +75,12 @@ class ConfinedSession:
 
     def is_seen(self, memory_id: str) -> bool:
         """Tell whether a memory in the view has an id."""
+        return self._found(memory_id) is not None
+
+    def _found(self, memory_id: str) -> StoredMemory | None:
         stored = self._whole.load(memory_id)
-        return stored is not None and self._visibility.sees_state(_state(stored))
+        seen = stored is not None and self._visibility.sees_state(_state(stored))
+        return stored if seen else None
 
     def named(self, name: str) -> str:
         """Return the id that a name means in the view: its own, or one below the namespace."""
@@ -121,8 +125,8 @@ class ConfinedSession:
 
     def load(self, memory_id: str) -> StoredMemory | None:
         """See :meth:`Session.load`, by a name in the view; what was forgotten is not shown."""
-        stored = self._whole.load(self.named(memory_id))
-        return None if stored is None else next(iter(self._visible([stored])), None)
+        stored = self._found(memory_id) or self._found(self._visibility.own(memory_id))
+        return None if stored is None else self._shown(stored)
 
     def load_numbers(self, numbers: Sequence[int]) -> list[StoredMemory]:
         """See :meth:`Session.load_numbers`."""

@@ -16,9 +16,10 @@ from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.connection import (
     connect,
     costs_connection,
+    no_text,
     translated,
     translated_errors,
-    wait_for_locks,
+    waiting,
 )
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.examination import examine, is_elsewhere, is_of_values
@@ -29,7 +30,7 @@ from chrysalis_memory.backends.sqlite.schema import migrate
 from chrysalis_memory.backends.sqlite.writer import GroupWriter
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.encryption_key import EncryptionKey
-from chrysalis_memory.errors import NotADatabase, StorageError, StoreClosed
+from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
 
@@ -163,7 +164,7 @@ class SQLiteBackend:
         if not is_of_values(error):
             return translated(error, name)
         if isinstance(error, UnicodeDecodeError):
-            return NotADatabase(f"{name!r} is damaged: a text in it is no text ({error})")
+            return no_text(error, name)
         try:
             connection = self._connect()
             try:
@@ -239,12 +240,9 @@ class SQLiteBackend:
         return True
 
     def _clean(self, connection: Database, wait_seconds: float) -> None:
-        wait_for_locks(connection, wait_seconds)
-        try:
+        with waiting(connection, wait_seconds, usually_seconds=self._timeout_seconds):
             cleaning.truncate(connection)  # who reads an earlier state is met before the work
             cleaning.clean(connection, in_ram=self._fits_in_ram())
-        finally:
-            wait_for_locks(connection, self._timeout_seconds)
 
     def _fits_in_ram(self) -> bool:
         # A temporary file is not encrypted.

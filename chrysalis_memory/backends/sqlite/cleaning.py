@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 import apsw
 
-from chrysalis_memory.backends.sqlite.database import Database
+from chrysalis_memory.backends.sqlite.database import Database, attaching
 
 _MARK = "residue"
 # The first byte of a separator names the index that it belongs to. "\U0010ffff" ends no word.
@@ -57,7 +57,7 @@ def clean(connection: Database, *, in_ram: bool) -> None:
     found = connection.execute("SELECT value FROM meta WHERE key = ?", (_MARK,)).get
     if connection.execute(_STALE).get:
         connection.execute("INSERT INTO memory_text (memory_text) VALUES ('rebuild')")
-    with _temporary(connection, in_ram=in_ram):
+    with attaching(connection), _temporary(connection, in_ram=in_ram):
         connection.execute("VACUUM")
     truncate(connection)
     if found is not None:
@@ -67,22 +67,23 @@ def clean(connection: Database, *, in_ram: bool) -> None:
 def truncate(connection: Database) -> None:
     """Bring the log into the file and make it empty.
 
+    It waits for those who read from the log now; who begins meanwhile reads from the file.
+
     Raises:
         apsw.BusyError: another connection writes, or reads an earlier state, for too long.
     """
-    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").get[0]
+    busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
     if busy:
         raise apsw.BusyError("the log is in use")
 
 
 @contextmanager
 def _temporary(connection: Database, *, in_ram: bool) -> Generator[None]:
-    """Let a temporary database be attached, which ``VACUUM`` copies to, in RAM or in a file."""
-    connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)
-    if not in_ram:
-        connection.pragma("temp_store", "FILE")
+    if in_ram:
+        yield
+        return
+    connection.pragma("temp_store", "FILE")
     try:
         yield
     finally:
-        connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         connection.pragma("temp_store", "MEMORY")

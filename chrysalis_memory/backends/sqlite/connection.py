@@ -101,24 +101,14 @@ def wait_for_locks(connection: Database, timeout_seconds: float) -> None:
     connection.set_busy_handler(wait)
 
 
-def empty_log(connection: Database, *, timeout_seconds: float, wait_seconds: float) -> bool:
-    """Bring the log into the file and cut it to nothing; tell whether that could be done.
-
-    SQLite begins the log anew only in a moment when nobody reads from it. Where several read all
-    the time there is none, and it would grow without end. This waits for those who read now; who
-    begins meanwhile reads from the file.
-
-    Args:
-        connection: The connection, outside a transaction.
-        timeout_seconds: How long it waits for locks otherwise.
-        wait_seconds: How long to wait for those who read; nobody can write meanwhile.
-    """
-    wait_for_locks(connection, min(wait_seconds, timeout_seconds))
+@contextmanager
+def waiting(connection: Database, seconds: float, *, usually_seconds: float) -> Generator[None]:
+    """Wait so long for the locks of others, and afterwards as long as usually."""
+    wait_for_locks(connection, seconds)
     try:
-        is_busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0][0]
+        yield
     finally:
-        wait_for_locks(connection, timeout_seconds)
-    return not is_busy
+        wait_for_locks(connection, usually_seconds)
 
 
 def _check_file(path: Path, key: EncryptionKey | None) -> None:
@@ -206,7 +196,12 @@ def translated_errors(path: str) -> Generator[None]:
     except apsw.Error as error:
         raise translated(error, path) from error
     except UnicodeDecodeError as error:
-        raise NotADatabase(f"{path!r} is damaged: a text in it is no text ({error})") from error
+        raise no_text(error, path) from error
+
+
+def no_text(error: UnicodeDecodeError, path: str) -> NotADatabase:
+    """Return what is raised where a text of the file cannot be read as one."""
+    return NotADatabase(f"{path!r} is damaged: a text in it is no text ({error})")
 
 
 def translated(error: BaseException, path: str) -> BaseException:

@@ -4,7 +4,8 @@ apsw describes its values with ``collections.abc.Buffer``, which Python 3.11 doe
 type checker there knows nothing of its rows. Rows are typed by the code that selects them.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
 import apsw
@@ -90,6 +91,16 @@ class Database(Protocol):
     def close(self, force: bool = False, /) -> None:
         """Close the connection; with ``force``, whatever fails meanwhile."""
         ...
+
+
+@contextmanager
+def attaching(connection: Database) -> Generator[None]:
+    """Let SQLite attach one database, as it does to write a whole one anew; else none may be."""
+    connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)
+    try:
+        yield
+    finally:
+        connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
 
 
 def open_database(path: str) -> Database:

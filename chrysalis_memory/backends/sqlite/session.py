@@ -4,8 +4,6 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import apsw
-
 from chrysalis_memory import codec
 from chrysalis_memory.backends.base import MadeVector, Priors, Term, WeightedTerm
 from chrysalis_memory.backends.rows import (
@@ -17,7 +15,7 @@ from chrysalis_memory.backends.rows import (
 )
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.collected import Mark
-from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.database import Database, attaching, number_array
 from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
@@ -108,12 +106,8 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
 
     def copy_into(self, path: Path) -> None:
         """Write all that this snapshot holds to a new file, and have it on the disk."""
-        # SQLite attaches the new file for that, which nothing else may do.
-        self.connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 1)
-        try:
+        with attaching(self.connection):
             self.connection.execute("VACUUM INTO ?", (str(path),))
-        finally:
-            self.connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         with path.open("rb") as file:
             os.fsync(file.fileno())  # SQLite leaves that to the caller
 

@@ -12,7 +12,11 @@ import apsw
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.jobs import Job, JobThread
-from chrysalis_memory.backends.sqlite.connection import costs_connection, empty_log
+from chrysalis_memory.backends.sqlite.cleaning import truncate
+from chrysalis_memory.backends.sqlite.connection import (
+    costs_connection,
+    waiting,
+)
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.mending import MendingSession
 from chrysalis_memory.errors import StorageError, StoreClosed
@@ -183,25 +187,28 @@ class GroupWriter(JobThread):
                 raise failure from error
 
     def _watch_log(self) -> None:
-        """Empty the log if it has grown long because others read all the time."""
+        """Empty the log if it has grown long because others read all the time.
+
+        SQLite begins it anew only in a moment when nobody reads from it.
+        """
         try:
             size = self._log.stat().st_size
         except OSError:
             return  # there is none before the first write
         if size < self._log_bytes_long or not self._is_open:
             return
-        self._log_bytes_long = LOG_BYTES_LONG
         try:
-            if not empty_log(
-                self._connection,
-                timeout_seconds=self._timeout_seconds,
-                wait_seconds=_LOG_SECONDS_MAX,
-            ):
-                self._log_bytes_long = size + _LOG_BYTES_STEP
+            wait_seconds = min(_LOG_SECONDS_MAX, self._timeout_seconds)
+            with waiting(self._connection, wait_seconds, usually_seconds=self._timeout_seconds):
+                truncate(self._connection)
+        except apsw.BusyError:
+            self._log_bytes_long = size + _LOG_BYTES_STEP
         except apsw.Error:
             # What was written is in the log, and durable.
             self._log_bytes_long = size + _LOG_BYTES_STEP
             logger.warning("the log of %r could not be emptied", self._path, exc_info=True)
+        else:
+            self._log_bytes_long = LOG_BYTES_LONG
 
     @property
     def is_inside(self) -> bool:
