@@ -20,6 +20,8 @@ _PLAIN = (".txt", ".text")
 _SECTION_CHARACTERS = 2000
 """Beyond it a section is split, between two of its blocks."""
 _FRONT_MATTER_LINES_MAX = 200
+# What stands inside of blocks stays as it is; three megabytes of brackets are 330 of tokens.
+_BLOCKS = MarkdownIt().disable("inline")
 
 
 class _Block(NamedTuple):
@@ -122,7 +124,7 @@ def _sections(text: str) -> Iterator[_Block]:
 
 def _outline(lines: list[str]) -> list[_Section]:
     """Return what stands before the first heading, and then the section of each."""
-    tokens = MarkdownIt().parse("\n".join(lines))
+    tokens = _BLOCKS.parse("\n".join(lines))
     sections = [_Section(0, (), 0, [])]
     for token, following in pairwise([*tokens, None]):
         if token is None or token.level or token.map is None:

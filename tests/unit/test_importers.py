@@ -1,6 +1,7 @@
 """What is read of other tools' files, and how what is wrong with them is said."""
 
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -377,6 +378,16 @@ def test_of_markdown_that_says_nothing_there_are_no_memories(tmp_path: Path, tex
 def test_markdown_that_begins_with_a_link_is_no_json(tmp_path: Path):
     (tmp_path / "a.md").write_text("[Tea](tea.md) is at four")
     assert found(tmp_path / "a.md")[0]["content"] == "[Tea](tea.md) is at four"
+
+
+def test_markdown_of_very_many_brackets_takes_little_memory(tmp_path: Path):
+    path = written(tmp_path, "a.md", f"[{'[],' * 200_000}]")
+    found(path)  # what is imported late is there from now on
+    tracemalloc.start()
+    found(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 32 << 20
 
 
 def test_a_document_of_far_more_values_than_bytes_of_text_is_refused_unparsed(tmp_path: Path):
