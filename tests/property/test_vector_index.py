@@ -20,8 +20,9 @@ from chrysalis_memory.search import active_space
 
 DIMENSION = 70  # two words to a code, the second not full
 NOW_US = 1_800_000_000_000_000
-SMALL = vector_index.Limits(exact_below=0, rows_exact=2, asked_max=2)
-LARGE = vector_index.Limits()
+CODES = vector_index.Limits(exact_below=0, held_bytes=0, rows_exact=2, asked_max=2)
+HELD = CODES._replace(held_bytes=1 << 20)
+EXACT = vector_index.Limits()
 MEMORIES = 12
 FIRST = (0, CHUNK - 5, SEGMENT_CHUNKS * CHUNK - 5, 2**33 - 5)
 """The numbers behind which memories begin: around the borders of the index's parts."""
@@ -202,7 +203,9 @@ def check(session: Any, vector: np.ndarray) -> None:
             )
 
 
-@pytest.mark.parametrize("limits", [SMALL, LARGE], ids=["codes", "exact"])
+@pytest.mark.parametrize(
+    "limits", [CODES, HELD, EXACT], ids=["codes", "codes and vectors", "exact"]
+)
 @settings(
     max_examples=int(os.environ.get("CHRYSALIS_TEST_EXAMPLES", "40")),
     deadline=None,

@@ -22,6 +22,12 @@ COUNT = 400
 DIMENSION = 96
 KINDS = ("float32", "int8")
 EVERYTHING = Query(Filter(), 1_800_000_000_000_000)
+LIMITS = [
+    vector_index.Limits(exact_below=0, held_bytes=0),
+    vector_index.Limits(exact_below=0),
+    vector_index.Limits(),
+]
+"""For a space whose vectors are read, one whose codes and vectors are held, and a small one."""
 
 Open = Callable[..., MemoryStorage]
 
@@ -100,16 +106,16 @@ def test_hardly_any_of_the_nearest_are_lost(open_store: Open, vectors: np.ndarra
     assert hits / 500 > 0.98
 
 
-@pytest.mark.parametrize("exact_below", [0, 5_000], ids=["large", "small"])
+@pytest.mark.parametrize("limits", LIMITS, ids=["large", "middling", "small"])
 @pytest.mark.parametrize("filled_by", [("int8", "int8"), KINDS], ids=["int8", "both"])
 def test_an_exact_search_finds_what_ranking_all_similarities_finds(
     open_store: Open,
     vectors: np.ndarray,
     monkeypatch: pytest.MonkeyPatch,
     filled_by: tuple[str, str],
-    exact_below: int,
+    limits: vector_index.Limits,
 ) -> None:
-    monkeypatch.setattr(vector_index, "LIMITS", vector_index.Limits(exact_below=exact_below))
+    monkeypatch.setattr(vector_index, "LIMITS", limits)
     for half, kind in enumerate(filled_by):
         storage = open_store(vector_storage=kind)
         fill(storage, vectors, range(half, COUNT, 2))
@@ -147,11 +153,14 @@ def test_codes_are_those_of_what_was_stored_so_an_index_built_anew_is_the_same(
     assert storage.read(codes) == before
 
 
-@pytest.mark.parametrize("exact_below", [0, 5_000], ids=["large", "small"])
+@pytest.mark.parametrize("limits", LIMITS, ids=["large", "middling", "small"])
 def test_the_vector_of_a_stored_text_finds_it_first_with_nearly_one(
-    open_store: Open, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch, exact_below: int
+    open_store: Open,
+    vectors: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    limits: vector_index.Limits,
 ) -> None:
-    monkeypatch.setattr(vector_index, "LIMITS", vector_index.Limits(exact_below=exact_below))
+    monkeypatch.setattr(vector_index, "LIMITS", limits)
     storage = open_store(vector_storage="int8")
     fill(storage, vectors, range(COUNT))
     for number in (1, 200, COUNT):

@@ -8,12 +8,56 @@ part, since what it has not committed yet must not be seen by others.
 """
 
 import threading
+from typing import NamedTuple
+
+import numpy as np
 
 from chrysalis_memory.backends.sqlite.code_table import CodeTable, FloatChunk
-from chrysalis_memory.backends.sqlite.codes import CodeView
+from chrysalis_memory.backends.sqlite.codes import CHUNK_BITS, CodeView, Numbers
+from chrysalis_memory.embedding import Vector
 
 CODES_BYTES_MAX = 256 << 20
 """RAM for codes: five million vectors of 384 dimensions; a larger space is read from the file."""
+
+
+class _HeldChunk(NamedTuple):
+    floats: FloatChunk
+    rows: dict[int, Vector]
+
+
+class HeldVectors:
+    """All vectors of a small space as of one view; immutable."""
+
+    __slots__ = ("_chunks", "_dimension", "_rows", "view")
+
+    def __init__(
+        self, view: CodeView, chunks: dict[tuple[int, int], _HeldChunk], dimension: int
+    ) -> None:
+        self.view = view
+        self._chunks = chunks
+        self._rows = {chunk: held.rows for (chunk, _), held in chunks.items()}
+        self._dimension = dimension
+
+    def chunks(self) -> list[FloatChunk]:
+        """Return the vectors of every chunk."""
+        return [held.floats for held in self._chunks.values()]
+
+    def chunk(self, chunk: int, change: int) -> _HeldChunk | None:
+        """Return a chunk, if it is held as of one change."""
+        return self._chunks.get((chunk, change))
+
+    def of(self, numbers: Numbers) -> tuple[list[int], Vector]:
+        """Return which of the memories have a vector, and their vectors in that order."""
+        rows, none = self._rows, dict[int, Vector]()
+        found = [
+            (number, row)
+            for number in numbers.tolist()
+            if (row := rows.get(number >> CHUNK_BITS, none).get(number)) is not None
+        ]
+        if not found:
+            return [], np.empty((0, self._dimension), np.float32)
+        vectors = np.concatenate([row for _, row in found])
+        return [number for number, _ in found], vectors.reshape(len(found), -1)
 
 
 class CodeCache:
@@ -24,10 +68,10 @@ class CodeCache:
     """
 
     def __init__(self, size_bytes_max: int | None = None) -> None:
-        self._size_bytes_max = CODES_BYTES_MAX if size_bytes_max is None else size_bytes_max
+        self.size_bytes_max = CODES_BYTES_MAX if size_bytes_max is None else size_bytes_max
         self._lock = threading.Lock()
         self._views: dict[int, CodeView] = {}
-        self._floats: dict[int, dict[tuple[int, int], FloatChunk]] = {}
+        self._held: dict[int, HeldVectors] = {}
 
     def view(self, table: CodeTable) -> CodeView | None:
         """Return the codes as the table's connection sees them, ``None`` if they may not be held.
@@ -43,7 +87,7 @@ class CodeCache:
         with self._lock:
             known = self._views.get(space)
             if known is None or known.change < change:
-                if table.size_bytes() > self._size_bytes_max:
+                if table.size_bytes() > self.size_bytes_max:
                     self._views.pop(space, None)
                     return None
                 if known is None:
@@ -55,23 +99,31 @@ class CodeCache:
                 return since
         return known if known.change == change else _earlier(known, table, change)
 
-    def floats(self, table: CodeTable, view: CodeView) -> list[FloatChunk]:
-        """Return the vectors of every chunk; for spaces small enough to be searched exactly.
+    def vectors(self, table: CodeTable, view: CodeView) -> HeldVectors:
+        """Return the vectors of every chunk; for spaces small enough for it.
 
         A chunk's number and change name its content, whatever snapshot they are seen in.
         """
-        known = self._floats.get(table.space.number, {})
-        held = {key: known.get(key) or table.vectors(key[0]) for key in view.changes().items()}
-        self._floats[table.space.number] = held
-        return list(held.values())
+        known = self._held.get(table.space.number)
+        if known is not None and known.view is view:
+            return known
+        chunks: dict[tuple[int, int], _HeldChunk] = {}
+        for key in view.changes().items():
+            held = None if known is None else known.chunk(*key)
+            if held is None:
+                floats = table.vectors(key[0])
+                held = _HeldChunk(floats, floats.rows())
+            chunks[key] = held
+        self._held[table.space.number] = held = HeldVectors(view, chunks, table.space.dimension)
+        return held
 
     def drop_vectors(self, table: CodeTable) -> None:
         """Give back the vectors of a space that has grown too large for them."""
-        self._floats.pop(table.space.number, None)
+        self._held.pop(table.space.number, None)
 
     def _keep_only(self, spaces: set[int]) -> None:
         """Give back what is held of spaces that are no more."""
-        for held in (self._views, self._floats):
+        for held in (self._views, self._held):
             for space in set(held) - spaces:
                 held.pop(space, None)
 

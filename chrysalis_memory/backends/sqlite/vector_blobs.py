@@ -15,7 +15,7 @@ from chrysalis_memory.embedding import Vector, VectorStorage
 from chrysalis_memory.errors import StorageError
 
 _LARGEST = 127
-_FLOAT_BYTES = 4
+FLOAT_BYTES = 4
 _LENGTH_ERROR = 0.01
 
 
@@ -36,11 +36,11 @@ def decode(blobs: Sequence[bytes], dimension: int) -> NDArray[np.float32]:
         StorageError: a blob that can be neither, or an int8 vector of zeros; the file is damaged.
     """
     lengths = set(map(len, blobs))
-    if lengths <= {_FLOAT_BYTES * dimension}:
+    if lengths <= {FLOAT_BYTES * dimension}:
         return np.frombuffer(b"".join(blobs), "<f4").reshape(-1, dimension)
     if lengths == {dimension}:
         return _of_int8(blobs, dimension)
-    neither = lengths - {dimension, _FLOAT_BYTES * dimension}
+    neither = lengths - {dimension, FLOAT_BYTES * dimension}
     if neither:
         raise _damaged(f"one of {min(neither)} bytes")
     vectors = np.empty((len(blobs), dimension), np.float32)

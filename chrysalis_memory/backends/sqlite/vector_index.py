@@ -3,7 +3,8 @@
 ``vector_N`` holds what is true: one vector per memory with the digest of its text. The codes
 in ``vector_code_N`` are derived from it and can be rebuilt. A small space is searched exactly, its
 vectors held in RAM. In a larger one the codes give candidates, which are then ranked by the cosines
-of their true vectors; how many candidates there are decides how many of the nearest are found.
+of their true vectors; how many candidates there are decides how many of the nearest are found. The
+vectors of a space between the two are held in RAM as well, which saves reading those candidates.
 """
 
 import math
@@ -15,7 +16,7 @@ import numpy as np
 
 from chrysalis_memory.backends.base import Accuracy, Nearest, Space
 from chrysalis_memory.backends.nearest import best_of, cosines
-from chrysalis_memory.backends.sqlite.code_cache import CodeCache
+from chrysalis_memory.backends.sqlite.code_cache import CodeCache, HeldVectors
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.backends.sqlite.codes import (
     CodeRanking,
@@ -29,7 +30,7 @@ from chrysalis_memory.backends.sqlite.codes import (
 from chrysalis_memory.backends.sqlite.conditions import Condition, intersection
 from chrysalis_memory.backends.sqlite.database import Database, number_array
 from chrysalis_memory.backends.sqlite.schema import space_tables
-from chrysalis_memory.backends.sqlite.vector_blobs import decode, encode
+from chrysalis_memory.backends.sqlite.vector_blobs import FLOAT_BYTES, decode, encode
 from chrysalis_memory.embedding import Vector, VectorStorage
 from chrysalis_memory.errors import InvalidValue
 
@@ -39,6 +40,8 @@ class Limits(NamedTuple):
 
     exact_below: int = 5_000
     """Spaces of fewer vectors are searched exactly; there it is as fast, and holds 7.7 MB."""
+    held_bytes: int = 32 << 20
+    """Larger spaces have their vectors in RAM, too, if as float32 they take no more than this."""
     rows_exact: int = 400
     """A filter that fewer memories pass is answered by the vectors of them all."""
     asked_max: int = 20
@@ -77,7 +80,7 @@ _SLICE = 256
 
 
 class VectorIndex:
-    """Stores and searches the vectors of one space on one connection.
+    """Stores and searches the vectors of one space on one connection, in one snapshot.
 
     Args:
         connection: The connection.
@@ -103,6 +106,7 @@ class VectorIndex:
         self._limits = LIMITS if limits is None else limits
         self._dimension = space.dimension
         self._storage: VectorStorage = storage
+        self._held: HeldVectors | None = None
 
     def create(self) -> None:
         """Create the empty tables."""
@@ -193,15 +197,27 @@ class VectorIndex:
     def _ranking(self, vector: Vector, accuracy: Accuracy) -> CodeRanking | CosineRanking | None:
         """Rank all vectors by what is held in RAM; ``None`` where they are to be read instead."""
         view = None if self._cache is None else self._cache.view(self._codes)
-        if self._cache is not None and view is not None and view.count < self._limits.exact_below:
-            return self._by_cosine(self._cache, view, vector)
-        if self._cache is not None:
-            self._cache.drop_vectors(self._codes)
+        self._held = None if view is None else self._hold(view)
+        if self._held is not None and (
+            self._held.view.count < self._limits.exact_below or accuracy == "exact"
+        ):
+            return self._by_cosine(self._held, vector)
         if accuracy == "exact":
             return None
         segments = self._read_segments() if view is None else view.segments()
         ranking = CodeRanking.of(segments, codes_of(vector.reshape(1, -1))[0])
         return None if ranking.count < self._limits.exact_below else ranking
+
+    def _hold(self, view: CodeView) -> HeldVectors | None:
+        """Return all vectors if so many may be held in RAM."""
+        if self._cache is None:
+            return None
+        most = min(self._limits.held_bytes, self._cache.size_bytes_max)
+        size_bytes = view.count * self._dimension * FLOAT_BYTES
+        if view.count < self._limits.exact_below or size_bytes <= most:
+            return self._cache.vectors(self._codes, view)
+        self._cache.drop_vectors(self._codes)
+        return None
 
     def _by_code(
         self,
@@ -242,13 +258,13 @@ class VectorIndex:
         """Read the codes from the file, a segment at a time."""
         return (Segment.of(rows) for _, rows in in_segments(self._codes.chunks_since(0)))
 
-    def _by_cosine(self, cache: CodeCache, view: CodeView, vector: Vector) -> CosineRanking:
-        held = cache.floats(self._codes, view)
-        if not held:
+    def _by_cosine(self, held: HeldVectors, vector: Vector) -> CosineRanking:
+        chunks = held.chunks()
+        if not chunks:
             return CosineRanking(np.empty(0, np.int64), np.empty(0, np.float32))
         return CosineRanking(
-            np.concatenate([chunk.numbers for chunk in held]),
-            np.concatenate([cosines(chunk.vectors, vector) for chunk in held]),
+            np.concatenate([chunk.numbers for chunk in chunks]),
+            np.concatenate([cosines(chunk.vectors, vector) for chunk in chunks]),
         )
 
     def _best(
@@ -320,7 +336,7 @@ class VectorIndex:
             "SELECT memory, d IS NULL FROM measured WHERE d IS NULL OR d * d <= ? + "
             "(SELECT max(d * d) FROM (SELECT d FROM measured WHERE d NOT NULL ORDER BY d LIMIT ?))",
             (
-                4 * self._dimension,
+                FLOAT_BYTES * self._dimension,
                 vector.astype("<f4").tobytes(),
                 *map(number_array, allowed),
                 _ROUNDING,
@@ -345,17 +361,19 @@ class VectorIndex:
         return self._connection.execute(f"SELECT count(*) FROM {self._vectors}").get
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
-        """Return the cosine of each numbered memory that has a vector."""
+        """Return the cosine of each numbered memory that has a vector, in their order."""
         wanted = np.sort(np.fromiter(numbers, np.int64))
         if not len(wanted):
             return {}
+        known, vectors = self._read(wanted) if self._held is None else self._held.of(wanted)
+        return dict(zip(known, cosines(vectors, vector).tolist(), strict=True))
+
+    def _read(self, numbers: Numbers) -> tuple[list[int], Vector]:
+        """Read the vectors of those of the memories that have one, and say which these are."""
         rows: list[tuple[int, bytes]] = self._connection.execute(
             "SELECT v.memory, v.vector "
             f"FROM carray(?) AS c CROSS JOIN {self._vectors} v ON v.memory = c.value",
-            (number_array(wanted),),
+            (number_array(numbers),),
         ).fetchall()
-        if not rows:
-            return {}
-        stored = decode([data for _, data in rows], self._dimension)
-        found = cosines(stored, vector).tolist()
-        return {number: cosine for (number, _), cosine in zip(rows, found, strict=True)}
+        vectors = decode([data for _, data in rows], self._dimension)
+        return [number for number, _ in rows], vectors
