@@ -11,10 +11,12 @@ T = TypeVar("T")
 class _Delivery(asyncio.Future[T]):
     """What a caller awaits; cancelling it cancels the write, if that has not started."""
 
-    source: "Future[T]"
+    source: "Future[T] | None"
+    """Until it is settled: what was written leads back here, and neither would be let go."""
 
     def cancel(self, msg: Any | None = None) -> bool:
-        self.source.cancel()
+        if self.source is not None:
+            self.source.cancel()
         return super().cancel(msg)
 
 
@@ -32,7 +34,7 @@ class Deliveries:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._ready: deque[tuple[asyncio.Future[Any], Future[Any]]] = deque()
+        self._ready: deque[tuple[_Delivery[Any], Future[Any]]] = deque()
 
     def wrap(self, source: "Future[T]") -> "asyncio.Future[T]":
         """Return an awaitable for ``source``; cancelling it cancels ``source`` if not started."""
@@ -51,6 +53,7 @@ class Deliveries:
     def _settle(self) -> None:
         while self._ready:
             target, source = self._ready.popleft()
+            target.source = None
             if target.done():
                 continue
             if source.cancelled():

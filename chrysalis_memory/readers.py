@@ -26,9 +26,12 @@ async def finish(work: Awaitable[T]) -> T:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
             cancelled = error
-    if cancelled is not None:
-        raise cancelled from task.exception()
-    return task.result()
+    try:
+        if cancelled is not None:
+            raise cancelled from task.exception()
+        return task.result()
+    finally:
+        del task, cancelled  # whose errors refer to this frame
 
 
 async def open_in_thread(
@@ -81,6 +84,9 @@ class Readers:
                 self._give_back(thread)
             else:
                 running.add_done_callback(lambda _: self._give_back_soon(thread))
+            # An error that it ended with refers to this frame, and so to what the failed work
+            # held; in a circle, that would stay in RAM until garbage is collected.
+            del running
 
     def close(self) -> None:
         """Let the threads end with the work that they have begun."""

@@ -5,7 +5,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.errors import StorageError, StoreClosed
@@ -13,11 +13,37 @@ from chrysalis_memory.errors import StorageError, StoreClosed
 T = TypeVar("T")
 
 
-class Job(NamedTuple):
-    """Work that waits, and where its outcome goes."""
+class Job:
+    """Work that waits, and where its outcome goes.
 
-    work: Callable[[Session], Any]
-    future: Future[Any]
+    Once it has ended, it does not know its future any more: an error refers to the frames that it
+    passed, and those to the job. If the job led back to the error, all that these frames held
+    would stay in RAM until garbage is collected.
+    """
+
+    __slots__ = ("_future", "work")
+
+    def __init__(self, work: Callable[[Session], Any], future: Future[Any]) -> None:
+        self.work = work
+        self._future: Future[Any] | None = future
+
+    def begins(self) -> bool:
+        """Tell whether it is to be run; not where whoever waited has given up."""
+        return self._future is not None and self._future.set_running_or_notify_cancel()
+
+    def succeed(self, result: Any) -> None:
+        """End it with what came of it."""
+        future, self._future = self._future, None
+        if future is not None:
+            future.set_result(result)
+
+    def fail(self, error: BaseException) -> None:
+        """End it with an error, unless it has ended."""
+        future, self._future = self._future, None
+        if future is None or future.done():
+            return
+        if future.running() or future.set_running_or_notify_cancel():
+            future.set_exception(error)
 
 
 class JobThread(ABC):
@@ -56,12 +82,12 @@ class JobThread(ABC):
             raise StorageError(
                 "a write was started inside a write; use the transaction it was given"
             )
-        job = Job(work, Future())
+        future: Future[T] = Future()
         with self._lock:
             if self._closed:
                 raise StoreClosed(f"the store {self._shown!r} is closed; open it again")
-            self._jobs.put(job)
-        return job.future
+            self._jobs.put(Job(work, future))
+        return future
 
     def run(self, work: Callable[[Session], T]) -> T:
         """Do a write and wait until it is durable.

@@ -482,6 +482,29 @@ def test_the_writing_thread_outlives_whatever_fails_between_two_writes(
     assert stored(store) == {"after", *written}
 
 
+@pytest.mark.parametrize("part", ["_commit_group", "_watch_log"])
+def test_the_writing_thread_outlives_whatever_fails_outside_of_a_write(
+    store: MemoryStorage,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
+) -> None:
+    failed = threading.Event()
+
+    def fail(*_: Any) -> None:
+        failed.set()
+        raise MemoryError("on purpose")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(writer.GroupWriter, part, fail)
+        error = store.submit(put("a")).exception(20)
+        assert failed.wait(20)
+    assert isinstance(error, MemoryError) == (part == "_commit_group")
+    assert store.submit(put("b")).result(20) == "b"
+    assert "on purpose" in caplog.text
+    assert stored(store) == ({"b"} if error else {"a", "b"})
+
+
 def test_a_listener_that_fails_does_not_end_the_writing_thread(
     store: MemoryStorage, caplog: pytest.LogCaptureFixture
 ) -> None:

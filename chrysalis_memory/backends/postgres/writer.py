@@ -32,7 +32,7 @@ class Writer(JobThread):
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            if job.future.set_running_or_notify_cancel():
+            if job.begins():
                 self._finish(job)
             for listener in self.listeners:
                 listener()
@@ -48,9 +48,9 @@ class Writer(JobThread):
                     # What it asked for one by one is locked in order when it is run again.
                     asked |= set() if self._session is None else self._session.asked
                     continue
-                job.future.set_exception(translated(error, self._shown))
+                job.fail(translated(error, self._shown))
                 return
-            job.future.set_result(result)
+            job.succeed(result)
             return
 
     def _may_run_again(self, error: BaseException) -> bool:

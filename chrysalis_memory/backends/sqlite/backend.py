@@ -17,6 +17,7 @@ from chrysalis_memory.backends.sqlite.connection import (
     connect,
     costs_connection,
     no_text,
+    raise_explained,
     translated,
     translated_errors,
     waiting,
@@ -97,10 +98,8 @@ class SQLiteBackend:
             self._take_up(connection)
         except BaseException as error:
             connection.close()
-            explained = self._explained(error)
-            if explained is error:
-                raise
-            raise explained from error
+            raise_explained(error, self._explained)
+            raise
         return MendingSession(connection, self._path, vector_storage=self._vector_storage)
 
     def _take_up(self, connection: Database) -> None:
@@ -134,10 +133,8 @@ class SQLiteBackend:
             if costs_connection(error) or session.connection.in_transaction:
                 kept = None
                 session.connection.close(True)
-            explained = self._explained(error)
-            if explained is error:
-                raise
-            raise explained from error
+            raise_explained(error, self._explained)
+            raise
         finally:
             self._give_back(kept)
 

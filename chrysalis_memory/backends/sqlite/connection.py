@@ -1,7 +1,7 @@
 """How a connection to a memory file is opened, and what SQLite's errors are called here."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -202,6 +202,18 @@ def translated_errors(path: str) -> Generator[None]:
 def no_text(error: UnicodeDecodeError, path: str) -> NotADatabase:
     """Return what is raised where a text of the file cannot be read as one."""
     return NotADatabase(f"{path!r} is damaged: a text in it is no text ({error})")
+
+
+def raise_explained(
+    error: BaseException, explained: Callable[[BaseException], BaseException]
+) -> None:
+    """Raise what explains an error, if that is another; else the caller raises it again."""
+    failure = explained(error)
+    try:
+        if failure is not error:
+            raise failure from error
+    finally:
+        del failure  # which refers to this frame
 
 
 def translated(error: BaseException, path: str) -> BaseException:

@@ -15,6 +15,7 @@ from chrysalis_memory.backends.jobs import Job, JobThread
 from chrysalis_memory.backends.sqlite.cleaning import truncate
 from chrysalis_memory.backends.sqlite.connection import (
     costs_connection,
+    raise_explained,
     waiting,
 )
 from chrysalis_memory.backends.sqlite.database import Database
@@ -83,17 +84,23 @@ class GroupWriter(JobThread):
 
     def _run(self) -> None:
         while (job := self._jobs.get()) is not None:
-            group = _Group(self._jobs, job)
+            group: _Group | None = None
             self._is_busy = True
-            with self._turn:
-                self._commit_group(group)
-                self._watch_log()
+            # Whatever fails here, as when memory runs out, the thread is every later write's, too.
+            try:
+                with self._turn:
+                    group = _Group(self._jobs, job)
+                    self._commit_group(group)
+                    self._watch_log()
+            except Exception as error:
+                logger.exception("the writer of %r failed outside of a write", self._path)
+                (group or job).fail(error)
             self._is_busy = False
             try:
                 self._tell()
-            except Exception:  # the thread is every later write's, too
+            except Exception:
                 logger.exception("those who wait for writes to %r were not told", self._path)
-            if group.ended:
+            if group is not None and group.ended:
                 return
 
     def _tell(self) -> None:
@@ -123,10 +130,8 @@ class GroupWriter(JobThread):
             self._end()
         except BaseException as error:
             self._give_up(error)
-            failure = self._explained(error)
-            if failure is error:
-                raise
-            raise failure from error
+            raise_explained(error, self._explained)
+            raise
         finally:
             self._inside = None
         return result
@@ -181,10 +186,8 @@ class GroupWriter(JobThread):
                 return work(self._connection)
             except BaseException as error:
                 self._give_up(error)
-                failure = self._explained(error)
-                if failure is error:
-                    raise
-                raise failure from error
+                raise_explained(error, self._explained)
+                raise
 
     def _watch_log(self) -> None:
         """Empty the log if it has grown long because others read all the time.
@@ -246,11 +249,11 @@ class GroupWriter(JobThread):
             raise
         done: list[tuple[Job, Any]] = []
         for job in group.jobs():
-            if job.future.set_running_or_notify_cancel():
+            if job.begins():
                 done += self._run_one(job, is_first=not done)
         self._end()
         for job, result in done:
-            job.future.set_result(result)
+            job.succeed(result)
 
     def _run_one(self, job: Job, *, is_first: bool) -> list[tuple[Job, Any]]:
         """Run a job; return it with its result, or nothing if it failed alone.
@@ -273,7 +276,7 @@ class GroupWriter(JobThread):
             connection.execute("ROLLBACK TO job")
             connection.execute("RELEASE job")
             self._session.undo(marks)
-            job.future.set_exception(self._explained(error))
+            job.fail(self._explained(error))
             return []
         return [(job, result)]
 
@@ -304,9 +307,7 @@ class _Group:
     def fail(self, error: BaseException) -> None:
         """End all jobs that were taken and have not ended."""
         for job in self._taken:
-            future = job.future
-            if not future.done() and (future.running() or future.set_running_or_notify_cancel()):
-                future.set_exception(error)
+            job.fail(error)
 
     def _next(self) -> Job | None:
         try:
