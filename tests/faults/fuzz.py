@@ -9,7 +9,6 @@ import hashlib
 import json
 import multiprocessing
 import random
-import struct
 import tempfile
 import zipfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -38,8 +37,9 @@ from chrysalis_memory.replication.messages import (
 )
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import answer
+from tests.faults import ram
 from tests.faults.audit import audit
-from tests.faults.mutations import as_json, damaged, mutated, odd
+from tests.faults.mutations import as_json, damaged, enveloped, mutated, odd
 from tests.faults.runs import Run
 
 MEMORY_BYTES_MAX = 64 << 20
@@ -56,7 +56,7 @@ Give = Callable[[AgentMemory, random.Random, Path], Awaitable[object]]
 async def export(memory: AgentMemory, chance: random.Random, folder: Path) -> int:
     """Import lines as ``export`` writes them."""
     path = _exported(chance, folder)
-    _count_anew()
+    ram.count_most_anew()
     return await memory.import_(path)
 
 
@@ -70,7 +70,7 @@ async def foreign(memory: AgentMemory, chance: random.Random, folder: Path) -> i
     """Import what other programs keep, as the command does."""
     form = chance.choice(sorted(_FOREIGN))
     path = _of_others(chance, folder, form)
-    _count_anew()
+    ram.count_most_anew()
     source = importers.read(path, chance.choice(("auto", form)))
     report = await memory.learn_each([found.fields for found in source.memories])
     return len(report.learned) + len(report.joined)
@@ -117,7 +117,7 @@ async def frame(memory: AgentMemory, chance: random.Random, _: Path) -> bool:
             given = _framed(chance, fields)
         case 2:
             payload = frames.encode(message)[frames.HEADER_BYTES :]
-            given = _enveloped(damaged(chance, payload))
+            given = enveloped(damaged(chance, payload))
         case _:
             given = frames.encode(message)
     answer(Replica(memory.storage), given)
@@ -210,12 +210,7 @@ def _framed(chance: random.Random, fields: Any) -> bytes:
     if chance.random() < 0.002:
         deep, wide = b"\xdc\xff\xff" * 1000 + b"\xc0" * (1 << 20), b"\x80" * (4 << 20)
         payload = chance.choice((deep, b"\xdd\x00\x40\x00\x00" + wide, b"\x91" * (1 << 20)))
-    return _enveloped(payload)
-
-
-def _enveloped(payload: bytes) -> bytes:
-    digest = codec.digest(payload, size=8)
-    return struct.pack(">4sBI8s", frames.MAGIC, frames.VERSION, len(payload), digest) + payload
+    return enveloped(payload)
 
 
 # How it is given
@@ -224,8 +219,8 @@ def _enveloped(payload: bytes) -> bytes:
 async def give_all(give: Give, rounds: int, seed: int, folder: Path) -> str:
     taken = refused = 0
     async with _opened(folder) as memory:
-        _count_anew()
-        before_bytes = most_bytes = _peak_bytes()
+        ram.count_most_anew()
+        before_bytes = most_bytes = ram.most_bytes()
         for number in range(rounds):
             chance = random.Random(f"{seed}/{number}")
             looks = number % _LOOK_EVERY == 0
@@ -238,7 +233,7 @@ async def give_all(give: Give, rounds: int, seed: int, folder: Path) -> str:
             except Exception as error:
                 raise AssertionError(f"seed {seed}, round {number}: {error!r}") from error
             taken += was_taken
-            most_bytes = max(most_bytes, _peak_bytes())
+            most_bytes = max(most_bytes, ram.most_bytes())
             same = before == (_written(folder), looks and _content(folder))
             assert was_taken or same, f"seed {seed}, round {number}: refused, and changed the file"
         grown = most_bytes - before_bytes
@@ -269,19 +264,6 @@ def _written(folder: Path) -> list[tuple[int, int]]:
 def _content(folder: Path) -> list[str]:
     files = [folder / f"memory.db{end}" for end in ("", "-wal")]
     return [hashlib.blake2b(file.read_bytes()).hexdigest() for file in files]
-
-
-def _count_anew() -> None:
-    """Have :func:`_peak_bytes` begin now, so that making what is given does not count."""
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_bytes() -> int:
-    """Return the most memory that this process has had since it was counted anew, on Linux."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("this system does not tell how much memory a process has had")
 
 
 _KINDS: dict[str, Give] = {"export": export, "foreign": foreign, "values": values, "frame": frame}

@@ -2,8 +2,12 @@
 
 import json
 import random
+import struct
 from collections.abc import Callable
 from typing import Any
+
+from chrysalis_memory import codec
+from chrysalis_memory.replication import frames
 
 ODD: tuple[Any, ...] = (
     None, True, False, 0, 1, -1, 2**31, 2**53, 2**62, 2**63, 2**64 - 1, -(2**63), 0.5, -0.0, 1e308,
@@ -97,3 +101,9 @@ def damaged(chance: random.Random, data: bytes) -> bytes:
             half = len(changed) // 2
             changed = changed[half:] + changed[:half]
     return bytes(changed)
+
+
+def enveloped(payload: bytes) -> bytes:
+    """Return a payload as a frame that is whole, whatever it says."""
+    digest = codec.digest(payload, size=8)
+    return struct.pack(">4sBI8s", frames.MAGIC, frames.VERSION, len(payload), digest) + payload

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from chrysalis_memory import AgentMemory, MemoryStorage
+from tests.faults import ram
 from tests.faults.audit import audit
 from tests.faults.runs import Run
 
@@ -122,17 +123,10 @@ def _part(taken: dict[str, list[float]], path: Path) -> Part:
     return Part(
         {kind: statistics.median(times) * 1000 for kind, times in taken.items()},
         sum(map(len, taken.values())),
-        _rss_bytes(),
+        ram.held_bytes(),
         path.stat().st_size,
         wal.stat().st_size if wal.exists() else 0,
     )
-
-
-def _rss_bytes() -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) << 10
-    raise AssertionError("this system does not tell how much memory a process has")
 
 
 async def _settle(folder: Path) -> None:

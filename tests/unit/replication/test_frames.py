@@ -1,7 +1,6 @@
 """Frames that were cut, changed, replayed or come from the future."""
 
 import random
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from chrysalis_memory.replication.messages import (
 )
 from chrysalis_memory.replication.replica import Replica
 from chrysalis_memory.replication.transport import answer
+from tests.faults.mutations import damaged, enveloped
 
 FUZZED = 20_000
 DIGEST = bytes(range(16))
@@ -56,9 +56,7 @@ SINCE = {"type": "Since", **SAMPLES[0]._asdict()}
 
 
 def framed(values: dict[str, Any]) -> bytes:
-    payload = codec.pack(values)
-    digest = codec.digest(payload, size=8)
-    return struct.pack(">4sBI8s", frames.MAGIC, frames.VERSION, len(payload), digest) + payload
+    return enveloped(codec.pack(values))
 
 
 def test_there_is_a_sample_of_every_message() -> None:
@@ -134,29 +132,16 @@ def test_an_answer_is_no_request_and_a_request_no_answer() -> None:
 
 def fuzzed(chance: random.Random, good: list[bytes]) -> bytes:
     """Return a frame with something wrong, or a good one once more."""
-    frame = bytearray(chance.choice(good))
+    frame = chance.choice(good)
     match chance.randrange(7):
         case 0:
-            return bytes(frame[: chance.randrange(len(frame))])
-        case 1:
-            frame[chance.randrange(len(frame))] ^= 1 << chance.randrange(8)
-        case 2:
-            at = chance.randrange(len(frame))
-            frame[at:at] = chance.randbytes(chance.randrange(1, 50))
-        case 3:
-            frame = bytearray(chance.randbytes(chance.randrange(200)))
-        case 4:
-            half = len(frame) // 2
-            frame = frame[half:] + frame[:half]
-        case 5:  # whole, but its payload is not what it says
+            return frame
+        case 1:  # whole, but its payload is not what it says
             payload = bytearray(frame[frames.HEADER_BYTES :])
             payload[chance.randrange(len(payload))] = chance.randrange(256)
-            digest = codec.digest(bytes(payload), size=8)
-            head = struct.pack(">4sBI8s", frames.MAGIC, frames.VERSION, len(payload), digest)
-            frame = bytearray(head + payload)
+            return enveloped(bytes(payload))
         case _:
-            pass
-    return bytes(frame)
+            return damaged(chance, frame)
 
 
 def content(store: MemoryStorage) -> dict[str, list[Any]]:
