@@ -1,31 +1,24 @@
 """Errors injected at every step of learning, changing, forgetting, merging and reindexing.
 
-A step is a read, write, sync or truncation of the disk, an instruction of SQLite, so many bytes of
-its memory, or a call inside the package. After each: what was asked for is done whole or not at
-all, an error of the package's own says that it is not, and the store goes on.
+What a step is, see ``injectors.py``. After each: what was asked for is done whole or not at all, an
+error of the package's own says that it is not, and the store goes on.
 """
 
-import contextlib
-import inspect
 import random
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 from typing import Any, Literal, NamedTuple, cast
 
-import apsw
-
-import chrysalis_memory
 from chrysalis_memory import MemoryStorage
 from chrysalis_memory.backends.sqlite import vector_index
 from chrysalis_memory.errors import StorageError
 from chrysalis_memory.transaction import Transaction
 from tests.faults.audit import audit
-from tests.faults.failing_disk import PLAN, failing_disk
+from tests.faults.failing_disk import failing_disk
+from tests.faults.injectors import INJECTORS, Kind, Planned
 from tests.faults.looking import Tables, meaning, seen, tables
 from tests.faults.operations import (
     NOW_US,
@@ -37,162 +30,17 @@ from tests.faults.operations import (
 )
 from tests.faults.runs import Run
 
-Kind = Literal["io-error", "disk-full", "out-of-memory", "interrupt", "exception"]
-
 Way = Literal["alone", "in a group", "with a checkpoint"]
 WAYS: tuple[Way, ...] = ("alone", "in a group", "with a checkpoint")
 
 _GOLDEN = 0.6180339887498949
 _WAIT_SECONDS = 60
-_PACKAGE = str(Path(chrysalis_memory.__file__).parent)
-_INSTRUCTIONS = 5
-"""Instructions of SQLite between two looks at whether it is interrupted."""
-_SMALL = vector_index.Limits(exact_below=8, rows_exact=4)
-"""Limits that have few vectors searched as many are."""
-
-
-class Injector(NamedTuple):
-    """A way to have the n-th step fail, and to count steps."""
-
-    arm: Callable[[Any, int, random.Random], None]
-    """Has the n-th step on a connection fail from now on; 0 counts only."""
-    disarm: Callable[[Any], int]
-    """Ends that; returns how many steps there were."""
-
-
-# Faults of the disk
-
-
-def _disk(failure: Literal["io-error", "disk-full"]) -> Injector:
-    def arm(_: Any, first: int, chance: random.Random) -> None:
-        count = chance.choice((1, 1, 3, 1_000_000))
-        PLAN.arm(failure, first=first, count=count, seed=chance.randrange(1 << 30))
-
-    def disarm(_: Any) -> int:
-        PLAN.disarm()
-        return PLAN.steps
-
-    return Injector(arm, disarm)
-
-
-# Faults of memory: each byte more that SQLite may have is a step
-
-
-def _memory() -> Injector:
-    used = 0
-
-    def arm(_: Any, first: int, __: random.Random) -> None:
-        nonlocal used
-        used = apsw.memory_used()
-        apsw.memory_high_water(True)
-        if first:
-            apsw.hard_heap_limit(used + first - 1)
-
-    def disarm(_: Any) -> int:
-        apsw.hard_heap_limit(0)
-        apsw.soft_heap_limit(0)
-        return apsw.memory_high_water() - used
-
-    return Injector(arm, disarm)
-
-
-# Interrupts
-
-
-def _interrupt() -> Injector:
-    looked = 0
-
-    def arm(connection: Any, first: int, _: random.Random) -> None:
-        nonlocal looked
-        looked = 0
-
-        def look() -> bool:
-            nonlocal looked
-            looked += 1
-            return looked == first
-
-        connection.set_progress_handler(look, _INSTRUCTIONS)
-
-    def disarm(connection: Any) -> int:
-        with contextlib.suppress(apsw.ConnectionClosedError):  # a read that could not end
-            connection.set_progress_handler(None)
-        return looked
-
-    return Injector(arm, disarm)
-
-
-# Exceptions of Python, at the calls inside the package
-
-
-class _Tracer:
-    def __init__(self, first: int, error: type[BaseException]) -> None:
-        self.calls = 0
-        self._first = first
-        self._error = error
-        self.is_over = False
-
-    def __call__(self, frame: FrameType, event: str, _: object) -> Any:
-        code = frame.f_code
-        if self.is_over or not code.co_filename.startswith(_PACKAGE):
-            return None
-        if code.co_flags & inspect.CO_GENERATOR:  # what is raised as one is closed reaches nobody
-            return None
-        if event in ("call", "return"):
-            self.calls += 1
-            if self.calls == self._first:
-                raise self._error("raised on purpose")
-        frame.f_trace_lines = False
-        return self
-
-
-def _exception() -> Injector:
-    tracer = _Tracer(0, MemoryError)
-
-    def arm(_: Any, first: int, chance: random.Random) -> None:
-        nonlocal tracer
-        # Ctrl-C reaches the main thread only; the writing thread is another.
-        is_main = threading.current_thread() is threading.main_thread()
-        errors = (MemoryError, KeyboardInterrupt) if is_main else (MemoryError,)
-        tracer = _Tracer(first, chance.choice(errors))
-        sys.settrace(tracer)
-
-    def disarm(_: Any) -> int:
-        sys.settrace(None)
-        tracer.is_over = True
-        return tracer.calls
-
-    return Injector(arm, disarm)
-
-
-INJECTORS: dict[Kind, Callable[[], Injector]] = {
-    "io-error": lambda: _disk("io-error"),
-    "disk-full": lambda: _disk("disk-full"),
-    "out-of-memory": _memory,
-    "interrupt": _interrupt,
-    "exception": _exception,
-}
-
-
-class _Planned:
-    """One step of one kind that is to fail; step 0 counts only."""
-
-    def __init__(
-        self, injector: Injector, step: int = 0, chance: random.Random | None = None
-    ) -> None:
-        self._injector = injector
-        self._step = step
-        self._chance = random.Random(0) if chance is None else chance
-
-    def arm(self, connection: Any) -> None:
-        """Begin, in the thread whose calls count."""
-        self._injector.arm(connection, self._step, self._chance)
-
-    def disarm(self, connection: Any) -> int:
-        """End it; return how many steps there were."""
-        return self._injector.disarm(connection)
-
-
-# Rounds
+_LIMITS = (
+    vector_index.LIMITS,
+    vector_index.Limits(exact_below=8, rows_exact=4),
+    vector_index.Limits(exact_below=8, held_bytes=0, rows_exact=4),
+)
+"""By turns: few vectors are searched as few are, as middling many are, and as many are."""
 
 
 class _Clean(NamedTuple):
@@ -229,7 +77,7 @@ class Rounds:
         steps = self._clean_run(operation, way).steps
         # Spread evenly over all steps whatever the number of rounds; the last is beyond the end.
         step = 1 + int(place * _GOLDEN % 1 * (steps + 1))
-        planned = _Planned(INJECTORS[self._kind](), step, random.Random(seed))
+        planned = Planned(INJECTORS[self._kind](), step, random.Random(seed))
         try:
             self._round(operation, planned, way)
         except Exception as error:
@@ -259,12 +107,12 @@ class Rounds:
             play = self._grouped if way == "in a group" else self._alone
             with self._prepared(operation) as storage:
                 _checkpoint_each(storage, way)
-                errors, steps = play(storage, operation, _Planned(INJECTORS[self._kind]()))
+                errors, steps = play(storage, operation, Planned(INJECTORS[self._kind]()))
                 assert all(isinstance(error, StorageError | None) for error in errors), errors
                 self._clean[key] = _Clean(steps, tables(storage), meaning(storage))
         return self._clean[key]
 
-    def _round(self, operation: Operation, planned: "_Planned", way: Way) -> None:
+    def _round(self, operation: Operation, planned: "Planned", way: Way) -> None:
         with self._prepared(operation) as storage:
             _checkpoint_each(storage, way)
             if way == "in a group":
@@ -283,7 +131,7 @@ class Rounds:
     # Alone
 
     def _alone(
-        self, storage: MemoryStorage, operation: Operation, planned: "_Planned"
+        self, storage: MemoryStorage, operation: Operation, planned: "Planned"
     ) -> tuple[list[BaseException | None], int]:
         """Do the operation as a transaction of its own, in this thread; return what came of it."""
         connection = _connection(storage, reading=operation.is_read)
@@ -296,7 +144,7 @@ class Rounds:
         return [error], planned.disarm(connection)
 
     def _play_alone(
-        self, storage: MemoryStorage, operation: Operation, planned: "_Planned", way: Way
+        self, storage: MemoryStorage, operation: Operation, planned: "Planned", way: Way
     ) -> None:
         before, after = tables(storage), self._clean_run(operation, way).tables
         errors, _ = self._alone(storage, operation, planned)
@@ -324,7 +172,7 @@ class Rounds:
     # In a group
 
     def _grouped(
-        self, storage: MemoryStorage, operation: Operation, planned: "_Planned"
+        self, storage: MemoryStorage, operation: Operation, planned: "Planned"
     ) -> tuple[list[BaseException | None], int]:
         """Do the operation between two others in one commit; return what each came to."""
         connection = _connection(storage)
@@ -351,7 +199,7 @@ class Rounds:
         return errors[1:], planned.disarm(connection)
 
     def _play_grouped(
-        self, storage: MemoryStorage, operation: Operation, planned: "_Planned"
+        self, storage: MemoryStorage, operation: Operation, planned: "Planned"
     ) -> None:
         before, after = meaning(storage), self._clean_run(operation, "in a group").meaning
         errors, _ = self._grouped(storage, operation, planned)
@@ -420,7 +268,8 @@ def _play(kind: Kind) -> Callable[[int, int, Path], str]:
             one = Rounds(kind, folder)
             try:
                 for number in range(seed, seed + rounds):
-                    vector_index.LIMITS = _SMALL if number % 2 else known
+                    turn = number // (len(OPERATIONS) * len(WAYS))  # whatever is done how
+                    vector_index.LIMITS = _LIMITS[turn % len(_LIMITS)]
                     one.play(number)
             finally:
                 vector_index.LIMITS = known

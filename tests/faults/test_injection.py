@@ -8,7 +8,8 @@ import pytest
 
 from chrysalis_memory import MemoryDocument, MemoryStorage
 from tests.faults.failing_disk import failing_disk
-from tests.faults.injection import INJECTORS, RUNS, Kind, Rounds
+from tests.faults.injection import RUNS, Rounds
+from tests.faults.injectors import INJECTORS, Kind
 from tests.faults.operations import Operation, learn_text
 from tests.faults.runs import Run
 
