@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.simulation.bugs import use_counts_are_added_on_merge
 from tests.simulation.run import first_failure, make_template, ram_folder, run_many, run_seed
 
@@ -13,6 +15,7 @@ SEEDS = 1_000
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.timeout(900)  # a minute on a machine that does nothing else
 def test_a_thousand_seeds_converge_and_lose_nothing() -> None:
     failures = run_many(range(SEEDS))
     assert [] == failures, "\n\n".join(map(str, failures[:3]))
