@@ -45,6 +45,8 @@ from tests.faults.runs import Run
 MEMORY_BYTES_MAX = 64 << 20
 _LOOK_EVERY = 200
 """How often the file's bytes are compared; whether it was written at all, every time."""
+_ROUNDS_OF_A_FILE = 10_000
+"""Then another is begun: a file that has grown takes more memory, whatever it is given."""
 
 Give = Callable[[AgentMemory, random.Random, Path], Awaitable[object]]
 """Gives something wrong to a memory; what it returns as true was taken."""
@@ -216,30 +218,48 @@ def _framed(chance: random.Random, fields: Any) -> bytes:
 # How it is given
 
 
+class _Given:
+    """Gives one kind of input, round by round, and counts."""
+
+    def __init__(self, give: Give, seed: int) -> None:
+        self._give = give
+        self._seed = seed
+        self.taken = self.refused = self.most_bytes = 0
+
+    async def give(self, memory: AgentMemory, number: int, folder: Path) -> None:
+        """Give that of a round, and see that what was refused has changed nothing."""
+        chance = random.Random(f"{self._seed}/{number}")
+        told = f"seed {self._seed}, round {number}"
+        looks = number % _LOOK_EVERY == 0
+        before = _written(folder), looks and _content(folder)
+        try:
+            was_taken = bool(await self._give(memory, chance, folder))
+        except ChrysalisError:
+            was_taken = False
+            self.refused += 1
+        except Exception as error:
+            raise AssertionError(f"{told}: {error!r}") from error
+        self.taken += was_taken
+        self.most_bytes = max(self.most_bytes, ram.most_bytes())
+        same = before == (_written(folder), looks and _content(folder))
+        assert was_taken or same, f"{told}: refused, and changed the file"
+
+
 async def give_all(give: Give, rounds: int, seed: int, folder: Path) -> str:
-    taken = refused = 0
-    async with _opened(folder) as memory:
-        ram.count_most_anew()
-        before_bytes = most_bytes = ram.most_bytes()
-        for number in range(rounds):
-            chance = random.Random(f"{seed}/{number}")
-            looks = number % _LOOK_EVERY == 0
-            before = _written(folder), looks and _content(folder)
-            try:
-                was_taken = bool(await give(memory, chance, folder))
-            except ChrysalisError:
-                was_taken = False
-                refused += 1
-            except Exception as error:
-                raise AssertionError(f"seed {seed}, round {number}: {error!r}") from error
-            taken += was_taken
-            most_bytes = max(most_bytes, ram.most_bytes())
-            same = before == (_written(folder), looks and _content(folder))
-            assert was_taken or same, f"seed {seed}, round {number}: refused, and changed the file"
-        grown = most_bytes - before_bytes
-        assert grown <= MEMORY_BYTES_MAX, f"seed {seed}: {grown >> 20} MB of memory"
-        audit(memory.storage)
-    return f"{refused:,} refused, {taken:,} taken, {max(grown, 0) >> 20} MB"
+    given = _Given(give, seed)
+    before_bytes = 0
+    for first in range(0, rounds, _ROUNDS_OF_A_FILE):
+        own = Path(tempfile.mkdtemp(dir=folder))
+        async with _opened(own) as memory:
+            if first == 0:
+                ram.count_most_anew()
+                before_bytes = ram.most_bytes()
+            for number in range(first, min(first + _ROUNDS_OF_A_FILE, rounds)):
+                await given.give(memory, number, own)
+            audit(memory.storage)
+    grown = given.most_bytes - before_bytes
+    assert grown <= MEMORY_BYTES_MAX, f"seed {seed}: {grown >> 20} MB of memory"
+    return f"{given.refused:,} refused, {given.taken:,} taken, {max(grown, 0) >> 20} MB"
 
 
 @asynccontextmanager
