@@ -229,7 +229,8 @@ def edited_schema(path: Path, files: Files, rng: Random) -> None:
         "sql = 'CREATE TABLE ' || name || ' (x)'", "sql = NULL", "sql = x'00ff'", "sql = ''",
         "sql = 'CREATE VIEW ' || name || ' AS SELECT 1'", "type = 'view'", "type = 'trigger'",
         "sql = sql || ';' || sql", "name = 'evil'", "tbl_name = 'memory'", "tbl_name = NULL",
-        "rootpage = 1", "rootpage = 4000000000", "rootpage = -1", "rootpage = 'two'",
+        "rootpage = 0", "rootpage = 1", "rootpage = 4000000000", "rootpage = -1",
+        "rootpage = 'two'",
         "rootpage = (SELECT max(rootpage) FROM sqlite_schema WHERE name <> 'vector_1')",
         "sql = replace(sql, 'CREATE', 'CREATE TEMP')", "sql = upper(sql)",
     ))  # fmt: skip

@@ -70,7 +70,12 @@ def change(path: Path, sql: str) -> bytes:
             "UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '') WHERE name = 'access'",
             "a table 'access' that is another",
         ),
-        (f"UPDATE sqlite_schema SET rootpage = {PLACE} WHERE name = 'tag'", "place of another"),
+        (f"UPDATE sqlite_schema SET rootpage = {PLACE} WHERE name = 'tag'", "cannot be its own"),
+        (
+            "UPDATE sqlite_schema SET rootpage = 1 WHERE name = 'memory_by_type'",
+            "cannot be its own",
+        ),
+        ("UPDATE sqlite_schema SET rootpage = 0 WHERE name = 'tag'", "'tag' that is another"),
         (f"UPDATE sqlite_schema SET sql = {OTHER} WHERE name = 'memory_term'", "that is another"),
     ],
 )

@@ -35,6 +35,8 @@ class _Entry(NamedTuple):
 
     type: str
     table: str
+    is_virtual: bool
+    """Whether it has no place of its own in the file."""
     sql: str | None
 
 
@@ -72,14 +74,14 @@ def _verify(connection: Database, path: str, version: int, rows: list[tuple[Any,
     if version < 0 or connection.pragma("encoding") != _ENCODING:
         raise NotADatabase(f"{path!r} is no memory: no version of this package writes such a file")
     found: dict[str, _Entry] = {}
-    roots: set[int] = set()
+    roots = {1}  # where the schema itself lies
     for kind, name, table, sql, root in rows:
         if not all(isinstance(one, str) for one in (kind, name, table)) or name in found:
             raise _foreign(path, version, f"an entry named {name!r} that SQLite would not write")
         if not isinstance(root, int) or root in roots:
-            raise _foreign(path, version, f"{name!r} in the place of another table")
-        roots |= {root} - {0}  # a virtual table has no place of its own
-        found[name] = _Entry(kind, table, sql)
+            raise _foreign(path, version, f"{name!r} in a place that cannot be its own")
+        roots |= {root} - {0}
+        found[name] = _Entry(kind, table, root == 0, sql)
     expected = dict(_of_version(version))
     _compare(path, version, {n: e for n, e in found.items() if n in expected}, expected)
     # From here on the tables of the version are what they must be, and can be read.
@@ -98,7 +100,7 @@ def _compare(
         known = expected.get(name)
         if known is None:
             raise _foreign(path, version, f"a {entry.type} {name!r} of {entry.table!r}")
-        if entry != known and (entry[:2] != known[:2] or _normal(entry.sql) != _normal(known.sql)):
+        if entry != known and (entry[:3] != known[:3] or _normal(entry.sql) != _normal(known.sql)):
             raise _foreign(path, version, f"a {entry.type} {name!r} that is another")
 
 
@@ -144,4 +146,4 @@ def _made_by(*steps: Callable[[Database], None]) -> dict[str, _Entry]:
         rows = connection.execute(_ROWS).fetchall()
     finally:
         connection.close()
-    return {name: _Entry(kind, table, sql) for kind, name, table, sql, _ in rows}
+    return {name: _Entry(kind, table, root == 0, sql) for kind, name, table, sql, root in rows}
