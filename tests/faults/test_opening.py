@@ -47,6 +47,10 @@ def test_a_hostile_file_gives_an_error_of_the_tree_or_is_used_rightly(
         assert came_to in told
 
 
+def test_reading_page_by_page_ends_in_a_file_whose_pages_have_changed_places(tmp_path: Path):
+    assert "used" in opening.play(1, 4847, tmp_path, kind="swapped pages")
+
+
 @pytest.mark.parametrize("planted", PLANTED)
 def test_the_harness_sees_what_breaks_the_promise(planted: str, tmp_path: Path):
     code, kind, seen = PLANTED[planted]

@@ -25,7 +25,7 @@ from chrysalis_memory.backends.sqlite.codes import (
     codes_of,
     words_of,
 )
-from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.database import Database, number_array, onward
 from chrysalis_memory.backends.sqlite.vector_blobs import decode
 from chrysalis_memory.embedding import Vector
 from chrysalis_memory.errors import StorageError
@@ -129,12 +129,13 @@ class CodeTable:
 
     def _next_chunk(self, first: int) -> int | None:
         """Return the first chunk from ``first`` on that has vectors or codes."""
-        return self._connection.execute(
+        found = self._connection.execute(
             "SELECT min(chunk) FROM ("
             f"SELECT min(memory) >> {CHUNK_BITS} AS chunk FROM {self._vectors} WHERE memory >= ? "
             f"UNION ALL SELECT min(chunk) FROM {self._codes} WHERE chunk >= ?)",
             (first << CHUNK_BITS, first),
         ).get
+        return None if found is None else onward([(found,)], first - 1)[0][0]
 
     def _rebuild_chunk(self, chunk: int) -> None:
         made, known = self._made(chunk), self._stored(chunk)

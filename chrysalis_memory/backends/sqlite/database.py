@@ -6,11 +6,13 @@ type checker there knows nothing of its rows. Rows are typed by the code that se
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import apsw
 import numpy as np
 from numpy.typing import NDArray
+
+R = TypeVar("R", bound=Sequence[Any])
 
 
 class Cursor(Protocol):
@@ -91,6 +93,25 @@ class Database(Protocol):
     def close(self, force: bool = False, /) -> None:
         """Close the connection; with ``force``, whatever fails meanwhile."""
         ...
+
+
+def onward(rows: list[R], after: Any, *, by: int = 0) -> list[R]:
+    """Return a page of rows if whoever reads on behind its last gets ahead.
+
+    Where pages of a damaged file have changed places, a row behind ``after`` may come from before
+    it, and reading page by page would never end.
+
+    Args:
+        rows: In the order of one of their values, those behind ``after`` alone.
+        after: The value of the last row of the page before.
+        by: Which value.
+
+    Raises:
+        apsw.CorruptError: the last row does not lie behind ``after``.
+    """
+    if rows and not rows[-1][by] > after:
+        raise apsw.CorruptError("rows are not in their order")
+    return rows
 
 
 @contextmanager

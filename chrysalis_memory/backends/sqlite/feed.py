@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from chrysalis_memory.backends.sqlite import cleaning
 from chrysalis_memory.backends.sqlite.collected import Collected, Mark
-from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.database import Database, number_array, onward
 from chrysalis_memory.backends.wholeness import UNREADABLE
 from chrysalis_memory.changes import (
     BUCKETS,
@@ -97,7 +97,7 @@ class SQLiteChangeFeed:
         rows: list[tuple[int, int]] = self.connection.execute(
             f"{_CHANGED} ORDER BY change LIMIT ?2", (after, limit + 1)
         ).fetchall()
-        page = rows[:limit]
+        page = onward(rows[:limit], after, by=1)
         headers = self._headers(list(dict.fromkeys(memory for memory, _ in page)))
         last = page[-1][1] if page else after
         return Feed(headers, _cursor_of(last), len(rows) > limit)
@@ -127,8 +127,11 @@ class SQLiteChangeFeed:
         rows = self.connection.execute(
             "SELECT number, id FROM memory WHERE id > ? ORDER BY id", (after,)
         )
-        held = (number for number, memory_id in rows if bucket_of(memory_id) in buckets)
-        return self._headers(list(islice(held, limit)))
+        held = (
+            (memory_id, number) for number, memory_id in rows if bucket_of(memory_id) in buckets
+        )
+        page = onward(list(islice(held, limit)), after)
+        return self._headers([number for _, number in page])
 
     def load_many(self, memory_ids: Sequence[str]) -> list[tuple[Header, bytes]]:
         """See :meth:`ChangeFeed.load_many`."""

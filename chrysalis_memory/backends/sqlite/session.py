@@ -15,7 +15,7 @@ from chrysalis_memory.backends.rows import (
 )
 from chrysalis_memory.backends.sqlite.caches import Caches
 from chrysalis_memory.backends.sqlite.collected import Mark
-from chrysalis_memory.backends.sqlite.database import Database, attaching, number_array
+from chrysalis_memory.backends.sqlite.database import Database, attaching, number_array, onward
 from chrysalis_memory.backends.sqlite.episodes import Episodes
 from chrysalis_memory.backends.sqlite.feed import SQLiteChangeFeed
 from chrysalis_memory.backends.sqlite.filters import Where
@@ -56,12 +56,17 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         self.begin_spaces()
         self.begin_sums()
 
-    def begin_writing(self) -> None:
-        """Do as :meth:`begin`, inside a transaction; keep what nobody else has changed."""
+    def begin_writing(self) -> bool:
+        """Do as :meth:`begin`, inside a transaction; keep what nobody else has changed.
+
+        Tells whether somebody else has written since the last write.
+        """
+        kept, self._kept_version = self._kept_version, None
         self._version = self.connection.pragma("data_version")
-        if self._version != self._kept_version:
-            self.begin()
-        self._kept_version = None
+        if self._version == kept:
+            return False
+        self.begin()
+        return kept is not None
 
     def end_writing(self) -> None:
         """Keep what is known: the transaction that was begun is committed."""
@@ -163,7 +168,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
             "SELECT number, id, state FROM memory WHERE number > ? ORDER BY number LIMIT ?",
             (after, limit),
         )
-        return self._with_access(rows.fetchall())
+        return self._with_access(onward(rows.fetchall(), after))
 
     def _with_access(self, rows: list[tuple[int, str, bytes]]) -> list[StoredMemory]:
         access = self._access_of([number for number, *_ in rows])

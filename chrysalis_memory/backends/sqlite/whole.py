@@ -9,7 +9,7 @@ import apsw
 from chrysalis_memory.backends.base import Space
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
-from chrysalis_memory.backends.sqlite.database import number_array
+from chrysalis_memory.backends.sqlite.database import number_array, onward
 from chrysalis_memory.backends.sqlite.fingerprint import verified_version
 from chrysalis_memory.backends.sqlite.vector_blobs import is_unit
 from chrysalis_memory.backends.sqlite.words import WordIndex
@@ -37,7 +37,7 @@ class Whole(WordIndex):
             "WHERE m.number > ? ORDER BY m.number LIMIT ?",
             (after, limit),
         ).fetchall()
-        if not rows:
+        if not onward(rows, after):
             return []
         numbers = [row[0] for row in rows]
         tags, access = (

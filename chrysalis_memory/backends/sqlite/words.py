@@ -13,7 +13,7 @@ import numpy as np
 from chrysalis_memory.backends.base import Term, WeightedTerm
 from chrysalis_memory.backends.sqlite.collected import Collected, Mark
 from chrysalis_memory.backends.sqlite.conditions import Condition
-from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.database import Database, number_array, onward
 from chrysalis_memory.backends.sqlite.frequencies import FrequencyCache, Statistics
 from chrysalis_memory.backends.sqlite.tokenizer import Tokenizer, match
 from chrysalis_memory.backends.words import best_of, bm25, joined, worth_scoring
@@ -95,7 +95,7 @@ class WordIndex:
             "WHERE m.number > ? ORDER BY m.number LIMIT ?",
             (after, limit),
         ).fetchall()
-        for number, text, known in rows:
+        for number, text, known in onward(rows, after):
             made = None if text is None else joined(self._tokenizer.of_memory(text))
             if made != known:
                 self.index_words(number, text, is_known=known is not None)

@@ -20,6 +20,7 @@ from chrysalis_memory.backends.sqlite.connection import (
 )
 from chrysalis_memory.backends.sqlite.database import Database
 from chrysalis_memory.backends.sqlite.mending import MendingSession
+from chrysalis_memory.backends.sqlite.turns import Turns
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
@@ -74,6 +75,7 @@ class GroupWriter(JobThread):
         self._log = Path(path + "-wal")
         self._log_bytes_long = LOG_BYTES_LONG
         self._timeout_seconds = timeout_seconds
+        self._turns = Turns()
         self._turn = threading.Lock()
         """Held by who uses the connection."""
         self._is_busy = False
@@ -145,12 +147,15 @@ class GroupWriter(JobThread):
 
     def _begin(self) -> None:
         self._make_ready()
+        self._turns.begin()
         self._connection.execute("BEGIN IMMEDIATE")
-        self._session.begin_writing()
+        if self._session.begin_writing():
+            self._turns.others_wrote()
 
     def _end(self) -> None:
         self._session.write_collected()
         self._connection.execute("COMMIT")
+        self._turns.end()
         self._session.end_writing()
 
     def _give_up(self, error: BaseException) -> None:
