@@ -124,6 +124,7 @@ def test_a_file_of_the_first_version_is_still_brought_to_this_one(tmp_path: Path
         "UPDATE word_statistics SET tokens = 0",
         "UPDATE memory_word SET length = -5",
         "UPDATE digest_sum SET bucket = 99999 WHERE bucket = (SELECT min(bucket) FROM digest_sum)",
+        *(f"UPDATE vector_1 SET memory = memory + 100 WHERE memory <= {n}" for n in (1, 2, 3)),
         "UPDATE vector_1 SET vector = zeroblob(7)",
         "UPDATE vector_code_1 SET codes = zeroblob(1)",
         "UPDATE vector_code_1 SET present = zeroblob(100000)",

@@ -78,9 +78,8 @@ def examine(connection: Database, path: str, *, thoroughly: bool = False) -> Non
     said = connection.execute(f"PRAGMA {kind}(1)").get
     if said != "ok":
         raise _damaged(path, f"SQLite says: {said}")
-    ghost = connection.execute("PRAGMA foreign_key_check").get
-    if ghost is not None:
-        raise _damaged(path, f"a row of {ghost[0]} belongs to no row of {ghost[2]}")
+    for table, _, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        raise _damaged(path, f"a row of {table} belongs to no row of {parent}")
     version = connection.pragma("user_version")
     for since, table, condition in _CONDITIONS:
         if version >= since:
