@@ -70,6 +70,7 @@ async def recalled(*contents: str) -> list[Recollection]:
 @pytest.fixture
 def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # nothing is written into the home folder
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)  # IPython warns of one that is not its own
     config: Any = Config()
     config.HistoryManager.enabled = False
     return InteractiveShell(config=config)
