@@ -39,9 +39,10 @@ def names(text: str) -> list[str]:
     """Return the capitalised words that do not begin a sentence: most likely names."""
     found: dict[str, None] = {}
     for match in _WORD.finditer(text):
+        if not match[0][0].isupper() or match[0].casefold() in STOP_WORDS:
+            continue
         before = text[: match.start()].rstrip("\"'“‘( ")
-        begins = not before or _SENTENCE_END.search(before) is not None
-        if match[0][0].isupper() and not begins and match[0].casefold() not in STOP_WORDS:
+        if before and _SENTENCE_END.search(before) is None:
             found[match[0]] = None
     return list(found)
 

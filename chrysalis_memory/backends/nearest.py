@@ -1,7 +1,5 @@
 """Ranking by true vectors, the same on every engine."""
 
-from operator import itemgetter
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +19,15 @@ def cosines(vectors: NDArray[np.float32], vector: Vector) -> NDArray[np.float32]
     Raises:
         StorageError: among the rows is none of a unit vector; the store is damaged.
     """
-    found = np.vecdot(vectors, vector)
+    return checked(np.vecdot(vectors, vector))
+
+
+def checked(found: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return cosines of stored vectors as they are.
+
+    Raises:
+        StorageError: one is that of no unit vector; the store is damaged.
+    """
     if len(found) and not -_COSINE_MAX <= found.min() <= found.max() <= _COSINE_MAX:  # or NaN
         raise StorageError(
             "among the stored vectors is one that is not of length 1: the store is damaged; "
@@ -30,10 +36,12 @@ def cosines(vectors: NDArray[np.float32], vector: Vector) -> NDArray[np.float32]
     return found
 
 
-def best_of(similarities: dict[int, float], k: int) -> list[tuple[int, float]]:
-    """Return the ``k`` nearest and all that tie with the last, nearest first."""
-    ranked = sorted(similarities.items(), key=itemgetter(1), reverse=True)
-    if len(ranked) <= k:
-        return ranked
-    last = ranked[k - 1][1]
-    return [pair for pair in ranked if pair[1] >= last]
+def best_of(
+    numbers: NDArray[np.int64], similarities: NDArray[np.float32], k: int
+) -> list[tuple[int, float]]:
+    """Return the ``k`` nearest memories and all that tie with the last, nearest first."""
+    if len(numbers) > k:
+        near = similarities >= np.partition(similarities, -k)[-k]
+        numbers, similarities = numbers[near], similarities[near]
+    order = np.argsort(-similarities, kind="stable")
+    return list(zip(numbers[order].tolist(), similarities[order].tolist(), strict=True))

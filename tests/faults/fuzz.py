@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import json
 import multiprocessing
+import os
 import random
 import tempfile
 import zipfile
@@ -17,6 +18,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from chrysalis_memory import AgentMemory, MemoryDocument, codec, importers
 from chrysalis_memory.changes import Header
@@ -47,6 +49,11 @@ _LOOK_EVERY = 200
 """How often the file's bytes are compared; whether it was written at all, every time."""
 _ROUNDS_OF_A_FILE = 10_000
 """Then another is begun: a file that has grown takes more memory, whatever it is given."""
+
+_GIVES_BACK = dict.fromkeys(("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_"), str(128 << 10))
+"""What glibc begins with. Unless it is set, glibc raises it with the sizes that are freed, and then
+keeps free memory of that size for each thread that was there: the process has it, nothing holds it.
+"""
 
 Give = Callable[[AgentMemory, random.Random, Path], Awaitable[object]]
 """Gives something wrong to a memory; what it returns as true was taken."""
@@ -301,7 +308,7 @@ def play(kind: str, rounds: int, seed: int, folder: Path) -> str:
     """Play rounds of one kind, in a process of their own, whose memory is theirs alone."""
     own = tempfile.mkdtemp(dir=folder)
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
+    with patch.dict(os.environ, _GIVES_BACK), ProcessPoolExecutor(1, mp_context=context) as pool:
         return pool.submit(_given, kind, rounds, seed, own).result()
 
 

@@ -188,6 +188,28 @@ def test_all_that_tie_with_the_last_are_returned(
     assert len({cosine for _, cosine in found}) == 1
 
 
+@pytest.mark.parametrize("held_bytes", [0, 32 << 20], ids=["read", "held"])
+def test_only_memories_that_have_a_vector_have_a_similarity(
+    filled: MemoryStorage,
+    vectors: np.ndarray,
+    monkeypatch: pytest.MonkeyPatch,
+    held_bytes: int,
+) -> None:
+    limits = vector_index.LIMITS._replace(held_bytes=held_bytes)
+    monkeypatch.setattr(vector_index, "LIMITS", limits)
+    filled.forget("m6")
+    filled.put(MemoryDocument(id="no vector", content="nobody has embedded this"))
+
+    def look(session: Any) -> dict[int, float]:
+        space = active_space(session)
+        session.nearest(space, vectors[0], 10, EVERYTHING)  # what is held, is held from here on
+        return session.similarities(space, vectors[0], [COUNT + 1, 9, 7, 0, 8, COUNT + 2, 1])
+
+    found = filled.read(look)
+    assert list(found) == [1, 8, 9]
+    assert list(found.values()) == pytest.approx((vectors[[0, 7, 8]] @ vectors[0]).tolist())
+
+
 def test_codes_that_may_not_be_held_are_read_from_the_file(
     filled: MemoryStorage, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

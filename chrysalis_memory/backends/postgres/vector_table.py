@@ -13,6 +13,9 @@ before, as it does at ``hnsw.max_scan_tuples``, all that match are compared afte
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from chrysalis_memory.backends.base import Accuracy, Nearest, Space
 from chrysalis_memory.backends.nearest import best_of, cosines
 from chrysalis_memory.backends.postgres.database import Database, Row, Statement, received
@@ -191,14 +194,14 @@ class VectorTable:
         rows = self._database.rows(
             f"SELECT memory, vector FROM {self._name} WHERE memory = ANY(%s::bigint[])", (wanted,)
         )
-        return self._cosines(rows, vector)
+        found, cosines_of = self._cosines(rows, vector)
+        return dict(zip(found.tolist(), cosines_of.tolist(), strict=True))
 
-    def _cosines(self, rows: Sequence[Row], vector: Vector) -> dict[int, float]:
-        if not rows:
-            return {}
+    def _cosines(
+        self, rows: Sequence[Row], vector: Vector
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         stored = received([row[1] for row in rows], self._dimension)
-        found = cosines(stored, vector).tolist()
-        return {row[0]: cosine for row, cosine in zip(rows, found, strict=True)}
+        return np.array([row[0] for row in rows], np.int64), cosines(stored, vector)
 
     # Searching
 
@@ -241,7 +244,7 @@ class VectorTable:
             (*parameters, _ROUNDING, k),
         )
         compared = rows[0][2] if rows else 0
-        return Nearest(best_of(self._cosines(rows, vector), k), True, compared)
+        return Nearest(best_of(*self._cosines(rows, vector), k), True, compared)
 
     def by_index(self, vector: Vector, k: int, where: Where | None, accuracy: Accuracy) -> Nearest:
         """Rank what HNSW finds by the true vectors; compare all if it stops too early."""
@@ -267,7 +270,7 @@ class VectorTable:
         compared = rows[0][2] if rows else 0
         if compared < wanted:
             return self.exactly(vector, k, where)
-        return Nearest(best_of(self._cosines(rows, vector), k), False, compared)
+        return Nearest(best_of(*self._cosines(rows, vector), k), False, compared)
 
 
 # Of what was measured, the nearest, and all that may tie with the last of them.

@@ -8,56 +8,13 @@ part, since what it has not committed yet must not be seen by others.
 """
 
 import threading
-from typing import NamedTuple
 
-import numpy as np
-
-from chrysalis_memory.backends.sqlite.code_table import CodeTable, FloatChunk
-from chrysalis_memory.backends.sqlite.codes import CHUNK_BITS, CodeView, Numbers
-from chrysalis_memory.embedding import Vector
+from chrysalis_memory.backends.sqlite.code_table import CodeTable
+from chrysalis_memory.backends.sqlite.codes import CodeView
+from chrysalis_memory.backends.sqlite.held_vectors import HeldVectors
 
 CODES_BYTES_MAX = 256 << 20
 """RAM for codes: five million vectors of 384 dimensions; a larger space is read from the file."""
-
-
-class _HeldChunk(NamedTuple):
-    floats: FloatChunk
-    rows: dict[int, Vector]
-
-
-class HeldVectors:
-    """All vectors of a small space as of one view; immutable."""
-
-    __slots__ = ("_chunks", "_dimension", "_rows", "view")
-
-    def __init__(
-        self, view: CodeView, chunks: dict[tuple[int, int], _HeldChunk], dimension: int
-    ) -> None:
-        self.view = view
-        self._chunks = chunks
-        self._rows = {chunk: held.rows for (chunk, _), held in chunks.items()}
-        self._dimension = dimension
-
-    def chunks(self) -> list[FloatChunk]:
-        """Return the vectors of every chunk."""
-        return [held.floats for held in self._chunks.values()]
-
-    def chunk(self, chunk: int, change: int) -> _HeldChunk | None:
-        """Return a chunk, if it is held as of one change."""
-        return self._chunks.get((chunk, change))
-
-    def of(self, numbers: Numbers) -> tuple[list[int], Vector]:
-        """Return which of the memories have a vector, and their vectors in that order."""
-        rows, none = self._rows, dict[int, Vector]()
-        found = [
-            (number, row)
-            for number in numbers.tolist()
-            if (row := rows.get(number >> CHUNK_BITS, none).get(number)) is not None
-        ]
-        if not found:
-            return [], np.empty((0, self._dimension), np.float32)
-        vectors = np.concatenate([row for _, row in found])
-        return [number for number, _ in found], vectors.reshape(len(found), -1)
 
 
 class CodeCache:
@@ -100,22 +57,19 @@ class CodeCache:
         return known if known.change == change else _earlier(known, table, change)
 
     def vectors(self, table: CodeTable, view: CodeView) -> HeldVectors:
-        """Return the vectors of every chunk; for spaces small enough for it.
-
-        A chunk's number and change name its content, whatever snapshot they are seen in.
-        """
-        known = self._held.get(table.space.number)
+        """Return the vectors of every chunk; for spaces small enough for it."""
+        space = table.space
+        known = self._held.get(space.number)
         if known is not None and known.view is view:
             return known
-        chunks: dict[tuple[int, int], _HeldChunk] = {}
-        for key in view.changes().items():
-            held = None if known is None else known.chunk(*key)
-            if held is None:
-                floats = table.vectors(key[0])
-                held = _HeldChunk(floats, floats.rows())
-            chunks[key] = held
-        self._held[table.space.number] = held = HeldVectors(view, chunks, table.space.dimension)
-        return held
+        with self._lock:
+            known = self._held.get(space.number)
+            if known is not None and known.view is view:
+                return known
+            held = HeldVectors.of(view, space.dimension, known, table.vectors)
+            if known is None or known.view.change < view.change:
+                self._held[space.number] = held
+            return held
 
     def drop_vectors(self, table: CodeTable) -> None:
         """Give back the vectors of a space that has grown too large for them."""

@@ -44,10 +44,6 @@ class FloatChunk(NamedTuple):
     vectors: Vector
     """Of shape ``(n, dimension)``, float32."""
 
-    def rows(self) -> dict[int, Vector]:
-        """Return the vector of each memory, none of them copied."""
-        return dict(zip(self.numbers.tolist(), self.vectors, strict=True))
-
 
 class CodeTable:
     """Reads and writes the codes of one space on one connection."""

@@ -227,21 +227,28 @@ class CodeRanking:
         if not len(self._chunks):
             return numbers[:0]
         chunk = numbers >> CHUNK_BITS
-        at = np.minimum(np.searchsorted(self._chunks, chunk), len(self._chunks) - 1)
-        known = self._chunks[at] == chunk
+        known = self._chunks.take(np.searchsorted(self._chunks, chunk), mode="clip") == chunk
         numbers = numbers[known]
-        distances = self._distances[(at[known] << CHUNK_BITS) | (numbers & (CHUNK - 1))]
+        distances = self._of(numbers)
         bits = len(self._histogram) - 1
         histogram = np.bincount(distances, minlength=bits + 2)[: bits + 1]
         return numbers[distances <= self._limit(histogram, n)]
 
+    def ordered(self, numbers: Numbers) -> Numbers:
+        """Return numbers of vectors, nearest first."""
+        return numbers[np.argsort(self._of(numbers), kind="stable")]
+
+    def _of(self, numbers: Numbers) -> NDArray[np.uint16]:
+        at = np.searchsorted(self._chunks, numbers >> CHUNK_BITS)
+        return self._distances[(at << CHUNK_BITS) | (numbers & (CHUNK - 1))]
+
     def refined(self, numbers: Numbers, vector: Vector, n: int) -> Numbers:
         """Return the ``n`` best of some numbers by the query's components, best first, and ties.
 
-        Without codes in RAM, where every segment would be read again, they are returned as given.
+        Without codes in RAM, where every segment would be read again, all of them by their bits.
         """
         if not self._segments:
-            return numbers
+            return self.ordered(numbers)
         numbers = np.sort(numbers)
         parts = [segment.codes(numbers) for segment in self._segments]
         scores = by_component(np.concatenate(parts), vector)

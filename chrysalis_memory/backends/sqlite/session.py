@@ -221,7 +221,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
             "m.source FROM carray(?) AS c CROSS JOIN memory m ON m.number = c.value",
             (number_array(numbers),),
         )
-        return [Priors(*row) for row in rows]
+        return list(map(Priors._make, rows))
 
     # Writing memories
 

@@ -13,10 +13,11 @@ from functools import partial
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from chrysalis_memory.backends.base import Accuracy, Nearest, Space
 from chrysalis_memory.backends.nearest import best_of, cosines
-from chrysalis_memory.backends.sqlite.code_cache import CodeCache, HeldVectors
+from chrysalis_memory.backends.sqlite.code_cache import CodeCache
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
 from chrysalis_memory.backends.sqlite.codes import (
     CodeRanking,
@@ -29,6 +30,7 @@ from chrysalis_memory.backends.sqlite.codes import (
 )
 from chrysalis_memory.backends.sqlite.conditions import Condition, intersection
 from chrysalis_memory.backends.sqlite.database import Database, number_array
+from chrysalis_memory.backends.sqlite.held_vectors import HeldVectors
 from chrysalis_memory.backends.sqlite.schema import space_tables
 from chrysalis_memory.backends.sqlite.vector_blobs import FLOAT_BYTES, decode, encode
 from chrysalis_memory.embedding import Vector, VectorStorage
@@ -192,7 +194,7 @@ class VectorIndex:
             numbers, compared = self._exactly(vector, k, condition)
         else:
             numbers, compared = self._best(ranking, k, condition).numbers, ranking.count
-        return Nearest(best_of(self.similarities(vector, numbers), k), True, compared)
+        return Nearest(best_of(*self._compare(numbers, vector), k), True, compared)
 
     def _ranking(self, vector: Vector, accuracy: Accuracy) -> CodeRanking | CosineRanking | None:
         """Rank all vectors by what is held in RAM; ``None`` where they are to be read instead."""
@@ -201,7 +203,7 @@ class VectorIndex:
         if self._held is not None and (
             self._held.view.count < self._limits.exact_below or accuracy == "exact"
         ):
-            return self._by_cosine(self._held, vector)
+            return self._held.ranking(vector)
         if accuracy == "exact":
             return None
         segments = self._read_segments() if view is None else view.segments()
@@ -231,41 +233,46 @@ class VectorIndex:
 
         If the ten nearest are among the best quarter by code, hardly any lies beyond the others.
         """
-        growth = max(1.0, (ranking.count / _GROWS_FROM) ** _GROWTH)
-        growth *= max(1.0, _MEASURED_DIMENSION / len(vector))
-        wanted = max(_CANDIDATES, k * _CANDIDATES_PER_RESULT)
-        wanted = math.ceil(wanted * growth)
-        found: dict[int, float] = {}
+        wanted = self._wanted(ranking.count, k)
+        numbers, similarities = np.empty(0, np.int64), np.empty(0, np.float32)
         exact = False
         for _ in range(1 if accuracy == "fast" else _ROUNDS):
             best = self._best(ranking, wanted, condition, _OVERSAMPLED)
             exact = best.exact
-            numbers = (
-                best.numbers if exact else ranking.refined(best.numbers, vector, wanted)
-            ).tolist()
-            found |= self.similarities(vector, [one for one in numbers if one not in found])
-            nearest = {number for number, _ in best_of(found, min(k, _SETTLED_BY))}
+            by_code = (
+                best.numbers if exact else self._by_rank(ranking, best.numbers, vector, wanted)
+            )
+            new = by_code[~np.isin(by_code, numbers)] if len(numbers) else by_code
+            more = self._compare(new, vector)
+            numbers = np.concatenate([numbers, more[0]])
+            similarities = np.concatenate([similarities, more[1]])
+            nearest = {number for number, _ in best_of(numbers, similarities, min(k, _SETTLED_BY))}
             if (
                 exact
-                or len(numbers) < wanted
-                or nearest.issubset(numbers[: len(numbers) // _SETTLED_SHARE])
+                or len(by_code) < wanted
+                or nearest.issubset(by_code[: len(by_code) // _SETTLED_SHARE].tolist())
             ):
                 break
             wanted *= 2
-        return Nearest(best_of(found, k), exact, len(found))
+        return Nearest(best_of(numbers, similarities, k), exact, len(numbers))
+
+    def _wanted(self, count: int, k: int) -> int:
+        """Return how many of so many vectors are compared at first."""
+        growth = max(1.0, (count / _GROWS_FROM) ** _GROWTH)
+        growth *= max(1.0, _MEASURED_DIMENSION / self._dimension)
+        return math.ceil(max(_CANDIDATES, k * _CANDIDATES_PER_RESULT) * growth)
+
+    def _by_rank(
+        self, ranking: CodeRanking, numbers: Numbers, vector: Vector, wanted: int
+    ) -> Numbers:
+        """Return those to compare, best first; choosing costs more than comparing what is held."""
+        if self._held is not None:
+            return ranking.ordered(numbers)
+        return ranking.refined(numbers, vector, wanted)
 
     def _read_segments(self) -> Iterable[Segment]:
         """Read the codes from the file, a segment at a time."""
         return (Segment.of(rows) for _, rows in in_segments(self._codes.chunks_since(0)))
-
-    def _by_cosine(self, held: HeldVectors, vector: Vector) -> CosineRanking:
-        chunks = held.chunks()
-        if not chunks:
-            return CosineRanking(np.empty(0, np.int64), np.empty(0, np.float32))
-        return CosineRanking(
-            np.concatenate([chunk.numbers for chunk in chunks]),
-            np.concatenate([cosines(chunk.vectors, vector) for chunk in chunks]),
-        )
 
     def _best(
         self,
@@ -350,30 +357,31 @@ class VectorIndex:
 
     def _by_reading(self, numbers: Sequence[int], vector: Vector) -> CosineRanking:
         """Rank vectors that SQL cannot compare, a slice at a time."""
-        found = [np.empty((2, 0))]
-        for start in range(0, len(numbers), _SLICE):
-            cosines_of = self.similarities(vector, numbers[start : start + _SLICE])
-            found.append(np.array([list(cosines_of), list(cosines_of.values())]))
-        ranked = np.concatenate(found, axis=1)
-        return CosineRanking(ranked[0].astype(np.int64), ranked[1].astype(np.float32))
+        parts = [
+            self._compare(np.array(numbers[start : start + _SLICE], np.int64), vector)
+            for start in range(0, max(len(numbers), 1), _SLICE)
+        ]
+        return CosineRanking(*(np.concatenate(part) for part in zip(*parts, strict=True)))
 
     def _count(self) -> int:
         return self._connection.execute(f"SELECT count(*) FROM {self._vectors}").get
 
     def similarities(self, vector: Vector, numbers: Iterable[int]) -> dict[int, float]:
-        """Return the cosine of each numbered memory that has a vector, in their order."""
-        wanted = np.sort(np.fromiter(numbers, np.int64))
-        if not len(wanted):
-            return {}
-        known, vectors = self._read(wanted) if self._held is None else self._held.of(wanted)
-        return dict(zip(known, cosines(vectors, vector).tolist(), strict=True))
+        """Return the cosine of each numbered memory that has a vector, in the numbers' order."""
+        found, cosines_of = self._compare(np.fromiter(numbers, np.int64), vector)
+        return dict(zip(found.tolist(), cosines_of.tolist(), strict=True))
 
-    def _read(self, numbers: Numbers) -> tuple[list[int], Vector]:
-        """Read the vectors of those of the memories that have one, and say which these are."""
-        rows: list[tuple[int, bytes]] = self._connection.execute(
-            "SELECT v.memory, v.vector "
-            f"FROM carray(?) AS c CROSS JOIN {self._vectors} v ON v.memory = c.value",
-            (number_array(numbers),),
-        ).fetchall()
-        vectors = decode([data for _, data in rows], self._dimension)
-        return [number for number, _ in rows], vectors
+    def _compare(self, numbers: Numbers, vector: Vector) -> tuple[Numbers, NDArray[np.float32]]:
+        """Return those that have a vector, in their order, and the cosines of these."""
+        wanted = np.sort(numbers)
+        if self._held is not None:
+            return self._held.similarities(wanted, vector)
+        rows: list[tuple[int, bytes]] = []
+        if len(wanted):
+            rows = self._connection.execute(
+                "SELECT v.memory, v.vector "
+                f"FROM carray(?) AS c CROSS JOIN {self._vectors} v ON v.memory = c.value",
+                (number_array(wanted),),
+            ).fetchall()
+        known = np.array([number for number, _ in rows], np.int64)
+        return known, cosines(decode([data for _, data in rows], self._dimension), vector)
