@@ -7,6 +7,8 @@ whatever comes from a URL is shown without it, even where the URL is malformed.
 import re
 from pathlib import Path
 
+from chrysalis_memory.errors import NotADatabase
+
 SCHEMES = ("postgresql://", "postgres://")
 _USER_PART = re.compile(r"^([a-z]+://)([^:@/?]*)(:.*)?@", re.DOTALL)
 _SECRET = re.compile(r"((?:^|[?&])(?:ssl)?password=)[^&]*", re.IGNORECASE)
@@ -50,3 +52,14 @@ def named(path: str | Path | DatabaseURL) -> str | Path | DatabaseURL:
     if isinstance(path, str) and path.startswith(SCHEMES):
         return DatabaseURL(path)
     return path
+
+
+def require_file(path: str | Path | DatabaseURL) -> None:
+    """Refuse the path of a file that is not there; a database shows only once it is opened.
+
+    Raises:
+        NotADatabase: there is no such file.
+    """
+    place = named(path)
+    if not isinstance(place, DatabaseURL) and not Path(place).expanduser().exists():
+        raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from chrysalis_memory.backends.base import Backend
 from chrysalis_memory.backends.sqlite import SQLiteBackend, ciphering, connection
-from chrysalis_memory.database_url import DatabaseURL, named
+from chrysalis_memory.database_url import DatabaseURL, named, require_file
 from chrysalis_memory.embedding import VectorStorage
 from chrysalis_memory.encryption_key import EncryptionKey, KeySource
-from chrysalis_memory.errors import InvalidValue, NotADatabase, StorageError
+from chrysalis_memory.errors import InvalidValue, StorageError
 
 if TYPE_CHECKING:
     from chrysalis_memory.backends.postgres import PostgresBackend
@@ -103,9 +103,8 @@ def rekey(
         StoreBusy: somebody has it open; nothing was changed.
         StorageError: the extra ``encryption`` is missing, or the file cannot be written.
     """
+    require_file(path)
     file = Path(path).expanduser()
-    if not file.exists():
-        raise NotADatabase(f"there is no memory at {str(path)!r}")
     old, new = EncryptionKey.of(key), EncryptionKey.of(new_key)
     SQLiteBackend(file, timeout_seconds=timeout_seconds, key=old).close()  # a memory, and its key
     with connection.translated_errors(str(file)):

@@ -16,9 +16,9 @@ from chrysalis_memory import state as states
 from chrysalis_memory.backends.base import Session
 from chrysalis_memory.backends.rows import IndexedMemory, MemoryRow
 from chrysalis_memory.backends.wholeness import UNREADABLE
-from chrysalis_memory.database_url import DatabaseURL, named
+from chrysalis_memory.database_url import DatabaseURL, require_file
 from chrysalis_memory.encryption_key import EncryptionKey
-from chrysalis_memory.errors import InvalidValue, NotADatabase
+from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.integrity import (
     IntegrityReport,
     Read,
@@ -152,9 +152,7 @@ def check_store(
         NotADatabase: there is none, or its schema is not ours.
         StorageError: it is so damaged that its memories cannot be read.
     """
-    place = named(path)
-    if not isinstance(place, DatabaseURL) and not Path(place).expanduser().exists():
-        raise NotADatabase(f"there is no memory at {str(path)!r}; learning something makes one")
+    require_file(path)
     opened = open_backend(
         path, timeout_seconds=timeout_seconds, synchronous="FULL", examines=False, key=key
     )

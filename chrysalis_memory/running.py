@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from chrysalis_memory.config import AgentMemoryConfig
-from chrysalis_memory.database_url import DatabaseURL, named
+from chrysalis_memory.database_url import DatabaseURL, require_file
 from chrysalis_memory.deliveries import Deliveries
 from chrysalis_memory.embedding_queue import EmbeddingQueue, Progress
 from chrysalis_memory.errors import (
     EmbeddingSpaceMismatch,
-    NotADatabase,
     StorageError,
 )
 from chrysalis_memory.learner import Learner
@@ -124,18 +123,10 @@ class Running:
         self._tasks = [asyncio.create_task(work) for work in background]
 
     def _open_storage(self, path: str | Path | DatabaseURL) -> MemoryStorage:
-        # A database shows what it holds only once it is opened, which does no harm to it.
-        place = named(path)
-        if (
-            self._must_exist
-            and not isinstance(place, DatabaseURL)
-            and not Path(place).expanduser().exists()
-        ):
-            raise NotADatabase(
-                f"there is no memory at {str(place)!r}; learning something makes one"
-            )
+        if self._must_exist:
+            require_file(path)
         return MemoryStorage(
-            place,
+            path,
             self._agent_id,
             timeout_seconds=self.config.timeout_seconds,
             synchronous=self.config.synchronous,

@@ -1,5 +1,6 @@
 """Writes, one after another, on a thread of their own."""
 
+import logging
 import queue
 import threading
 from abc import ABC, abstractmethod
@@ -11,6 +12,8 @@ from chrysalis_memory.backends.base import Session
 from chrysalis_memory.errors import StorageError, StoreClosed
 
 T = TypeVar("T")
+
+logger = logging.getLogger("chrysalis_memory")
 
 
 class Job:
@@ -66,6 +69,14 @@ class JobThread(ABC):
     @abstractmethod
     def _run(self) -> None:
         """Run the jobs of the queue until there is ``None``; the thread's whole work."""
+
+    def tell(self) -> None:
+        """Tell the listeners that writes have ended; these hold, whatever comes of telling."""
+        for listener in self.listeners:
+            try:
+                listener()
+            except Exception:
+                logger.exception("who waits for writes to %r was not told", self._shown)
 
     def start(self) -> None:
         """Begin to run jobs."""

@@ -86,13 +86,12 @@ def with_store(path: str, work: Callable[[MemoryStorage], T], *, must_exist: boo
     """Open a store without its embedder, work on it, and close it."""
     from chrysalis_memory import MemoryStorage
     from chrysalis_memory.cli.settings import settings
-    from chrysalis_memory.database_url import DatabaseURL, named
-    from chrysalis_memory.errors import NotADatabase
+    from chrysalis_memory.database_url import DatabaseURL, named, require_file
 
     with refusals_told():
         is_file = not isinstance(named(path), DatabaseURL)
-        if must_exist and is_file and not Path(path).expanduser().exists():
-            raise NotADatabase(f"there is no memory at {path!r}; learning something makes one")
+        if must_exist:
+            require_file(path)
         key = settings(Options()).config.key if is_file else None
         with MemoryStorage(path, key=key) as storage:
             return work(storage)

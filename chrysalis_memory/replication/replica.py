@@ -8,7 +8,7 @@ from chrysalis_memory.changes import Feed, Header, Quarantined
 from chrysalis_memory.codec import digest, ordered, pack
 from chrysalis_memory.crdt import counts
 from chrysalis_memory.document import MemoryDocument
-from chrysalis_memory.errors import InvalidFrame, InvalidValue
+from chrysalis_memory.errors import InvalidFrame, InvalidValue, StorageError
 from chrysalis_memory.replication.messages import (
     EPOCH_BYTES,
     Answer,
@@ -164,10 +164,21 @@ class Replica:
     # Both
 
     def release(self) -> int:
-        """Merge what was kept apart and has become valid; return how many states that were."""
+        """Merge what was kept apart and has become valid; return how many states that were.
+
+        Raises:
+            StorageError: they stay where they are, as in a damaged file.
+        """
         due = self.storage.clock.horizon() + 1
         released = 0
+        before: list[Quarantined] = []
         while ready := self.storage.read(lambda session: session.quarantined(before=due)):
+            if ready == before:
+                raise StorageError(
+                    f"a state of memory {ready[0].id!r} that was kept apart cannot be let go: the "
+                    "store is damaged; mend it with: chrysalis check --repair"
+                )
+            before = ready
 
             def work(transaction: Transaction, ready: list[Quarantined] = ready) -> None:
                 transaction.prefetch([one.id for one in ready])

@@ -1,8 +1,5 @@
 """The keys of peers, and what each peer may give: a TOML file, one table for each peer."""
 
-import os
-import stat
-import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Self, cast
@@ -14,9 +11,7 @@ from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import Name, refused
 from chrysalis_memory.replication.rights import Rights
 from chrysalis_memory.replication.signing import PeerKey
-
-_FILE_BYTES_MAX = 4 << 20
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+from chrysalis_memory.servers.secret_file import read_tables
 
 
 class KeyEntry(BaseModel):
@@ -73,7 +68,7 @@ class Keyring:
                 message shows a key.
         """
         where = Path(path).expanduser()
-        tables = _read_tables(where)
+        tables = read_tables(where, what="keys")
         entries: dict[str, KeyEntry] = {}
         for name, table in tables.items():
             if not isinstance(table, dict):
@@ -126,26 +121,3 @@ def _check_secrets(keys: Iterable[PeerKey]) -> None:
                 f"{other!r} and {key.name!r} share a key, so each could speak as the other; give "
                 "every peer its own"
             )
-
-
-def _read_tables(where: Path) -> dict[str, Any]:
-    try:
-        with where.open("rb") as file:
-            # Of the file that is open, not of what its path leads to a moment later.
-            mode = os.fstat(file.fileno()).st_mode
-            if os.name == "posix" and mode & _OTHERS:
-                raise InvalidValue(
-                    f"{where} holds keys and other users may read or write it "
-                    f"(mode {stat.S_IMODE(mode):o}); run: chmod 600 {where}"
-                )
-            content = file.read(_FILE_BYTES_MAX + 1)
-    except OSError as error:
-        raise InvalidValue(f"the keys in {where} cannot be read: {error.strerror}") from error
-    if len(content) > _FILE_BYTES_MAX:
-        raise InvalidValue(f"{where} is over {_FILE_BYTES_MAX:,} bytes; is it a file of keys?")
-    try:
-        return tomllib.loads(content.decode())
-    except ValueError as error:
-        # What TOML says of a line names no value; what UTF-8 says shows bytes, so it is left out.
-        told = str(error) if isinstance(error, tomllib.TOMLDecodeError) else "it is not UTF-8"
-        raise InvalidValue(f"{where} is not TOML: {told}") from None

@@ -10,9 +10,6 @@ Entries of a file in TOML::
 """
 
 import hmac
-import os
-import stat
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Self
@@ -25,10 +22,10 @@ from chrysalis_memory.codec import digest
 from chrysalis_memory.errors import InvalidValue
 from chrysalis_memory.query import Name, Namespace, refused
 from chrysalis_memory.replication.routes import check_token
+from chrysalis_memory.servers.secret_file import read_tables
 
 HOLDER = "chrysalis.holder"
 """Where a request's scope says who sent it; absent where no token is asked for."""
-_OF_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Holder(BaseModel):
@@ -98,17 +95,7 @@ class Tokens:
         Raises:
             InvalidValue: there is none, others may read it, or what it says is refused.
         """
-        try:
-            with path.open("rb") as file:
-                mode = os.fstat(file.fileno()).st_mode
-                values = tomllib.load(file)
-        except OSError as error:
-            raise InvalidValue(f"the tokens cannot be read: {error}") from error
-        except ValueError:
-            # What TOML and UTF-8 complain of may be a piece of a token.
-            raise InvalidValue(f"{str(path)!r} is not TOML in UTF-8") from None
-        if os.name == "posix" and mode & _OF_OTHERS:
-            raise InvalidValue(f"others may read the tokens in {str(path)!r}; chmod 600 it")
+        values = read_tables(path, what="tokens")
         try:
             return cls(_File.model_validate(values).tokens)
         except ValidationError as error:

@@ -47,6 +47,22 @@ def selected(
     return [codec.unpack(row.state)[1] for row in rows]
 
 
+def test_writes_hold_and_others_are_told_where_one_listener_fails(
+    storage: MemoryStorage, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise RuntimeError("the loop is closed")
+
+    told: list[int] = []
+    storage.on_group_end(fail)
+    storage.on_group_end(lambda: told.append(1))
+    assert save(storage, memory("a")) != save(storage, memory("b"))
+    storage.put(memory("c"))
+    assert selected(storage) == ["a", "b", "c"]
+    assert "the loop is closed" in caplog.text
+    assert len(told) >= 2
+
+
 # Rows
 
 

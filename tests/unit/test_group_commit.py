@@ -505,18 +505,6 @@ def test_the_writing_thread_outlives_whatever_fails_outside_of_a_write(
     assert stored(store) == ({"b"} if error else {"a", "b"})
 
 
-def test_a_listener_that_fails_does_not_end_the_writing_thread(
-    store: MemoryStorage, caplog: pytest.LogCaptureFixture
-) -> None:
-    def fail() -> None:
-        raise RuntimeError("the loop is closed")
-
-    store.on_group_end(fail)
-    assert store.submit(put("a")).result(20) == "a"
-    assert store.submit(put("b")).result(20) == "b"
-    assert "the loop is closed" in caplog.text
-
-
 def test_a_read_that_cannot_be_ended_is_not_seen_by_the_next(store: MemoryStorage) -> None:
     store.run(put("a"))
 

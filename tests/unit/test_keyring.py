@@ -88,7 +88,7 @@ def test_a_file_that_is_not_there_or_no_text_is_named(tmp_path: Path):
         Keyring.read(path)
     path.write_bytes(b"\xff\xfe")
     path.chmod(0o600)
-    with pytest.raises(InvalidValue, match="is not UTF-8"):
+    with pytest.raises(InvalidValue, match=r"is not TOML in UTF-8$"):
         Keyring.read(path)
 
 

@@ -34,8 +34,7 @@ class Writer(JobThread):
         while (job := self._jobs.get()) is not None:
             if job.begins():
                 self._finish(job)
-            for listener in self.listeners:
-                listener()
+            self.tell()
         self._disconnect()
 
     def _finish(self, job: Job) -> None:

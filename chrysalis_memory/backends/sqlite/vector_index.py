@@ -198,8 +198,9 @@ class VectorIndex:
 
     def _ranking(self, vector: Vector, accuracy: Accuracy) -> CodeRanking | CosineRanking | None:
         """Rank all vectors by what is held in RAM; ``None`` where they are to be read instead."""
-        view = None if self._cache is None else self._cache.view(self._codes)
-        self._held = None if view is None else self._hold(view)
+        cache = self._cache
+        view = None if cache is None else cache.view(self._codes)
+        self._held = None if cache is None or view is None else self._hold(cache, view)
         if self._held is not None and (
             self._held.view.count < self._limits.exact_below or accuracy == "exact"
         ):
@@ -210,15 +211,13 @@ class VectorIndex:
         ranking = CodeRanking.of(segments, codes_of(vector.reshape(1, -1))[0])
         return None if ranking.count < self._limits.exact_below else ranking
 
-    def _hold(self, view: CodeView) -> HeldVectors | None:
+    def _hold(self, cache: CodeCache, view: CodeView) -> HeldVectors | None:
         """Return all vectors if so many may be held in RAM."""
-        if self._cache is None:
-            return None
-        most = min(self._limits.held_bytes, self._cache.size_bytes_max)
+        most = min(self._limits.held_bytes, cache.size_bytes_max)
         size_bytes = view.count * self._dimension * FLOAT_BYTES
         if view.count < self._limits.exact_below or size_bytes <= most:
-            return self._cache.vectors(self._codes, view)
-        self._cache.drop_vectors(self._codes)
+            return cache.vectors(self._codes, view)
+        cache.drop_vectors(self._codes)
         return None
 
     def _by_code(

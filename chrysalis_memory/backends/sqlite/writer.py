@@ -98,16 +98,9 @@ class GroupWriter(JobThread):
                 logger.exception("the writer of %r failed outside of a write", self._path)
                 (group or job).fail(error)
             self._is_busy = False
-            try:
-                self._tell()
-            except Exception:
-                logger.exception("those who wait for writes to %r were not told", self._path)
+            self.tell()
             if group is not None and group.ended:
                 return
-
-    def _tell(self) -> None:
-        for listener in self.listeners:
-            listener()
 
     def run(self, work: Callable[[Session], T]) -> T:
         """See :meth:`JobThread.run`."""
@@ -120,7 +113,7 @@ class GroupWriter(JobThread):
             self._watch_log()
         finally:
             self._turn.release()
-        self._tell()
+        self.tell()
         return result
 
     def _commit_alone(self, work: Callable[[Session], T]) -> T:

@@ -3,13 +3,15 @@
 import json
 import shutil
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 from chrysalis_memory import HybridLogicalClock, MemoryDocument, MemoryStorage
-from chrysalis_memory.errors import InvalidFrame, ReplicationError
+from chrysalis_memory.errors import InvalidFrame, ReplicationError, StorageError
 from chrysalis_memory.replication import frames
 from chrysalis_memory.replication.messages import (
     AskSums,
@@ -390,6 +392,27 @@ def test_a_stamp_from_the_future_is_kept_apart_and_merged_by_itself_once_it_is_v
     assert the_same(right, ahead)
     assert [] == right.storage.read(lambda session: session.quarantined())
     assert True is sync(right, ahead).verified
+
+
+def test_what_a_damaged_file_cannot_let_go_is_told_and_not_tried_for_ever(
+    open_replica: Open, tmp_path: Path
+) -> None:
+    now = [NOW_US]
+    ahead = open_replica("ahead", wall_us=lambda: NOW_US + 60 * MINUTE_US)
+    right = open_replica("right", wall_us=lambda: now[0])
+    put(ahead, "later")
+    sync(right, ahead)
+    right.storage.close()
+    index = "SELECT rootpage FROM sqlite_schema WHERE name = 'sqlite_autoindex_quarantine_1'"
+    with closing(apsw.Connection(str(tmp_path / "right.db"))) as outside:
+        first_byte = (outside.execute(index).get - 1) * outside.pragma("page_size")
+    data = bytearray((tmp_path / "right.db").read_bytes())
+    at = data.index(b"later", first_byte)
+    data[at : at + 5] = b"other"
+    (tmp_path / "right.db").write_bytes(data)
+    now[0] += 56 * MINUTE_US
+    with pytest.raises(StorageError, match=r"memory 'later' .*check --repair"):
+        open_replica("right", wall_us=lambda: now[0]).release()
 
 
 def test_uses_of_a_memory_that_is_kept_apart_are_kept_with_it(open_replica: Open) -> None:
