@@ -24,7 +24,7 @@ The priors multiply relevance and are small, so a memory that matches nothing is
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -243,6 +243,18 @@ class Recollection(MemoryDocument):
         )
 
 
+class _Parts(NamedTuple):
+    """What a score is made of, apart from what the candidate says itself."""
+
+    score: float
+    similarity: float | None
+    around: float | None
+    keyword: float
+    late: float | None
+    relevance: float
+    age_days: float
+
+
 def rank(
     candidates: Sequence[Candidate],
     *,
@@ -265,13 +277,13 @@ def rank(
         searched: How the vector index was searched, for the explanations.
     """
     full = full_match(candidates, weights, full_bm25)
-    score_of = _scorer(full, weights, now_us)
-    scored = [(score_of(candidate), candidate) for candidate in candidates]
-    scored.sort(key=lambda pair: (-pair[0], pair[1].id))
+    parts_of = _scorer(full, weights, now_us)
+    scored = [(parts_of(candidate), candidate) for candidate in candidates]
+    scored.sort(key=lambda pair: (-pair[0].score, pair[1].id))
     return [
-        (candidate, _explain(candidate, score, full, weights, now_us, searched))
-        for score, candidate in scored[:k]
-        if min_score is None or score >= min_score
+        (candidate, _explain(candidate, parts, weights, searched))
+        for parts, candidate in scored[:k]
+        if min_score is None or parts.score >= min_score
     ]
 
 
@@ -281,14 +293,9 @@ def full_match(candidates: Sequence[Candidate], weights: Weights, full_bm25: flo
 
 
 def _explain(
-    candidate: Candidate,
-    score: float,
-    full_bm25: float,
-    weights: Weights,
-    now_us: int,
-    searched: str | None,
+    candidate: Candidate, parts: _Parts, weights: Weights, searched: str | None
 ) -> Explanation:
-    similarity, around, keyword, late = _normalised(candidate, full_bm25, weights)
+    score, similarity, around, keyword, late, relevance, age_days = parts
     return Explanation(
         similarity=similarity,
         around=around,
@@ -299,11 +306,11 @@ def _explain(
         answers=candidate.answers,
         keyword=keyword,
         late=late,
-        relevance=_relevance(_meaning(similarity, around, weights), keyword, late, weights),
+        relevance=relevance,
         importance=candidate.importance,
         confidence=candidate.confidence,
         access_count=candidate.access_count,
-        age_days=_age_days(candidate, now_us),
+        age_days=age_days,
         weights=weights,
         score=score,
         searched=searched,
@@ -323,18 +330,6 @@ def _words(candidate: Candidate, weights: Weights) -> float:
     return math.sqrt(own * own + before * before + earlier * earlier)
 
 
-def _normalised(
-    candidate: Candidate, full_bm25: float, weights: Weights
-) -> tuple[float | None, float | None, float, float | None]:
-    """Return similarity, similarity around, keyword and late, each as it is explained."""
-    similarity = None if candidate.similarity is None else round(candidate.similarity, _DIGITS)
-    around = None if candidate.around is None else round(candidate.around, _DIGITS)
-    words = _words(candidate, weights)
-    keyword = round(words / full_bm25, _DIGITS) if full_bm25 > 0 else 0.0
-    late = None if candidate.late is None else round(max(0.0, candidate.late), _DIGITS)
-    return similarity, around, keyword, late
-
-
 def _meaning(similarity: float | None, around: float | None, weights: Weights) -> float:
     own = max(0.0, similarity or 0.0)
     if around is None:
@@ -347,11 +342,7 @@ def _relevance(meaning: float, keyword: float, late: float | None, weights: Weig
     return relevance if late is None else relevance + weights.late * late
 
 
-def _age_days(candidate: Candidate, now_us: int) -> float:
-    return max(0, now_us - candidate.updated_at) / _DAY_US
-
-
-def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candidate], float]:
+def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candidate], _Parts]:
     """Return what scores one candidate: the arithmetic of :class:`Explanation`, in its order.
 
     Written out, for the many that are scored and not explained.
@@ -361,21 +352,26 @@ def _scorer(full_bm25: float, weights: Weights, now_us: int) -> Callable[[Candid
     for_recency, half_life = weights.recency, weights.half_life_days
     lent = weights.neighbours
 
-    def score(candidate: Candidate) -> float:
+    def parts_of(candidate: Candidate) -> _Parts:
         (_, _, similarity, _, importance, confidence, uses, updated_at, around, _, late,
          *_, trust) = candidate  # fmt: skip
-        meaning = max(0.0, round(similarity, _DIGITS)) if similarity else 0.0
+        meaning = 0.0
+        if similarity is not None:
+            similarity = round(similarity, _DIGITS)
+            meaning = max(0.0, similarity)
         if around is not None:
-            meaning = (1 - lent) * meaning + lent * round(around, _DIGITS)
-        words = _words(candidate, weights)
-        keyword = round(words / full_bm25, _DIGITS) if full_bm25 > 0 else 0.0
+            around = round(around, _DIGITS)
+            meaning = (1 - lent) * meaning + lent * around
+        keyword = round(_words(candidate, weights) / full_bm25, _DIGITS) if full_bm25 > 0 else 0.0
         relevance = meaning + for_keyword * keyword
         if late is not None:
-            relevance += for_late * round(max(0.0, late), _DIGITS)
+            late = round(max(0.0, late), _DIGITS)
+            relevance += for_late * late
         age_days = max(0, now_us - updated_at) / _DAY_US
         effects = for_importance * (2 * importance - 1) + for_confidence * (2 * confidence - 1)
         access = for_access * uses / (uses + _ACCESS_HALF)
         factor = 1 + effects + access + for_recency * 2.0 ** (-age_days / half_life)
-        return relevance * factor * trust
+        score = relevance * factor * trust
+        return _Parts(score, similarity, around, keyword, late, relevance, age_days)
 
-    return score
+    return parts_of

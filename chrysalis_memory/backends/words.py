@@ -4,6 +4,7 @@ An engine finds the memories that hold a term and reads their tokens; what that 
 here.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
@@ -127,9 +128,11 @@ def best_of(
     ranked = sorted(scores.items(), key=lambda pair: -pair[1])
     last = ranked[:limit][-1][1] if ranked else 0.0
     ranked = [pair for pair in ranked if pair[1] >= last]
-    if len({score for _, score in ranked}) < len(ranked):
-        names = ids([number for number, _ in ranked])
-        ranked.sort(key=lambda pair: (-pair[1], names[pair[0]]))
+    holders = Counter(score for _, score in ranked)
+    tied = [number for number, score in ranked if holders[score] > 1]
+    if tied:
+        names = ids(tied)
+        ranked.sort(key=lambda pair: (-pair[1], names.get(pair[0], "")))
     return ranked[:limit]
 
 
