@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from chrysalis_memory import Embedding, MemoryDocument, MemoryStorage
-from chrysalis_memory.backends.sqlite.codes import codes_of
+from chrysalis_memory.backends.sqlite.codes import code_of
 from chrysalis_memory.backends.sqlite.vector_blobs import encode
 from chrysalis_memory.replication import replicator
 from chrysalis_memory.replication.replica import Replica
@@ -85,7 +85,7 @@ class Filling:
     def _embedding(self, text: str, secrets: Secrets) -> Embedding:
         vector = np.random.default_rng(self.chance.getrandbits(32)).normal(size=_DIMENSION)
         vector = (vector / np.linalg.norm(vector)).astype(np.float32)
-        code = codes_of(vector.reshape(1, -1))[0].tobytes()
+        code = code_of(vector)
         secrets.blobs += [encode(vector, "float32"), encode(vector, "int8"), code]
         return Embedding(vector.tolist(), _SPACE, text)
 

@@ -22,6 +22,7 @@ from chrysalis_memory.backends.sqlite.codes import (
     CHUNK_BITS,
     Chunk,
     Numbers,
+    code_of,
     codes_of,
     words_of,
 )
@@ -63,13 +64,10 @@ class CodeTable:
 
     def put(self, vectors: Mapping[int, Vector | None]) -> None:
         """Store or replace the codes of memories by number; ``None`` removes one."""
-        given = {number: vector for number, vector in vectors.items() if vector is not None}
-        made = codes_of(np.array(list(given.values()))) if given else ()
-        codes = {n: code.tobytes() for n, code in zip(given, made, strict=True)}
         chunks: dict[int, dict[int, bytes | None]] = {}
-        for number in vectors:
+        for number, vector in vectors.items():
             slots = chunks.setdefault(number >> CHUNK_BITS, {})
-            slots[number & (CHUNK - 1)] = codes.get(number)
+            slots[number & (CHUNK - 1)] = None if vector is None else code_of(vector)
         for chunk, slots in chunks.items():
             self._set(chunk, slots)
 

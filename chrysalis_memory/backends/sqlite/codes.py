@@ -47,6 +47,12 @@ def codes_of(vectors: NDArray[np.float32]) -> Codes:
     return packed.view("<u8")
 
 
+def code_of(vector: Vector) -> bytes:
+    """Return the code of one vector, as it lies in a chunk."""
+    bits = np.packbits(vector > 0, bitorder="little").tobytes()
+    return bits.ljust(words_of(len(vector)) * 8, b"\0")
+
+
 class Chunk(NamedTuple):
     """The codes of the memories numbered ``256 * chunk`` to ``256 * chunk + 255``."""
 

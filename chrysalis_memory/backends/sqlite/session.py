@@ -62,7 +62,7 @@ class SQLiteSession(Whole, VectorSpaces, Episodes, SQLiteChangeFeed):
         Tells whether somebody else has written since the last write.
         """
         kept, self._kept_version = self._kept_version, None
-        self._version = self.connection.pragma("data_version")
+        self._version = self.connection.execute("PRAGMA data_version").get
         if self._version == kept:
             return False
         self.begin()

@@ -142,7 +142,8 @@ class VectorIndex:
             "SET text_hash = excluded.text_hash, vector = excluded.vector",
             (number, text_hash, data),
         )
-        return decode([data], self._dimension)[0]
+        # Of float32 that is the vector itself.
+        return vector if self._storage == "float32" else decode([data], self._dimension)[0]
 
     def delete(self, number: int) -> bool:
         """Remove the vector of a memory; tell whether there was one, whose code is to follow."""
