@@ -10,7 +10,7 @@ import pytest
 from chrysalis_memory import Embedding, Filter, MemoryDocument, MemoryStorage
 from chrysalis_memory.backends.sqlite import code_cache, vector_index
 from chrysalis_memory.backends.sqlite.code_table import CodeTable
-from chrysalis_memory.backends.sqlite.codes import codes_of
+from chrysalis_memory.backends.sqlite.codes import CodeRanking, codes_of
 from chrysalis_memory.embedding import unit_vector
 from chrysalis_memory.query import Query
 from chrysalis_memory.search import active_space
@@ -67,6 +67,23 @@ def overlap(found: list[tuple[int, float]], true: list[int]) -> float:
 def test_a_code_has_one_bit_per_positive_component() -> None:
     code = codes_of(np.array([[0.5, -0.5, 0.0, 1.0] + [0.0] * 62], np.float32))
     assert code.tolist() == [[0b1001, 0]]
+
+
+@pytest.mark.parametrize("near", [slice(0, 900), slice(0, None, 16), slice(1, None, 16)])
+@pytest.mark.parametrize("n", [1, 40, 400, 5_000, 20_000])
+def test_the_nearest_codes_and_all_that_tie_are_found_wherever_they_lie(
+    n: int, near: slice
+) -> None:
+    chunks, bits = np.arange(40) * 3, 128
+    distances = np.random.default_rng(n).integers(50, 80, 40 * 256).astype(np.uint16)
+    distances[near] -= 40
+    distances[5::7] = bits + 1  # absent
+    here = np.flatnonzero(distances <= bits)
+    ranking = CodeRanking(chunks, distances, bits, len(here))
+
+    last = np.sort(distances[here])[min(n, len(here)) - 1]
+    numbers = here // 256 * 768 + here % 256
+    assert ranking.top(n).tolist() == numbers[distances[here] <= last].tolist()
 
 
 def test_most_of_the_nearest_are_found_and_all_of_them_by_an_exact_search(

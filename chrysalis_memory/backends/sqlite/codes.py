@@ -31,6 +31,8 @@ CHUNK = 1 << CHUNK_BITS
 """Codes to a chunk: enough that a million load as 4,000 rows, few enough to rewrite at each put."""
 SEGMENT_CHUNKS = 64
 _WORD_BITS = 64
+_SAMPLED = 16
+"""Every so manieth distance tells how many lie within which."""
 
 
 def words_of(dimension: int) -> int:
@@ -112,14 +114,9 @@ class Segment:
             words[:, at] = part._words
         return Segment(chunks, changes, present, words)
 
-    def codes(self, numbers: Numbers) -> Codes:
-        """Return the codes of those of the ascending numbers that lie in the segment."""
-        first, last = np.searchsorted(
-            numbers, (self.chunks[0] << CHUNK_BITS, (self.chunks[-1] + 1) << CHUNK_BITS)
-        )
-        own = numbers[first:last]
-        at = np.searchsorted(self.chunks, own >> CHUNK_BITS)
-        return np.ascontiguousarray(self._words[:, at, own & (CHUNK - 1)].T)
+    def columns(self, places: Numbers) -> Codes:
+        """Return the codes at some places, of shape ``(words, n)``."""
+        return self._words.reshape(len(self._words), -1).take(places, axis=1)
 
     def measure(self, code: Codes, into: NDArray[np.uint16], absent: int) -> None:
         """Write how many bits of each code differ from ``code``, ``absent`` where there is none."""
@@ -200,13 +197,14 @@ class CodeRanking:
         chunks: Numbers,
         distances: NDArray[np.uint16],
         bits: int,
+        count: int,
         segments: Sequence[Segment] = (),
     ) -> None:
         self._chunks = chunks
         self._segments = segments
         self._distances = distances
-        self._histogram = np.bincount(distances, minlength=bits + 2)[: bits + 1]
-        self.count = int(self._histogram.sum())
+        self._bits = bits
+        self.count = count
 
     @classmethod
     def of(cls, segments: Iterable[Segment], code: Codes) -> Self:
@@ -214,19 +212,32 @@ class CodeRanking:
         bits = len(code) * _WORD_BITS
         chunks: list[Numbers] = []
         distances: list[NDArray[np.uint16]] = []
+        count = 0
         for segment in segments:
             into = np.empty(len(segment.chunks) * CHUNK, np.uint16)
             segment.measure(code, into, bits + 1)
             chunks.append(segment.chunks)
             distances.append(into)
+            count += segment.count
         if not chunks:
-            return cls(np.empty(0, np.int64), np.empty(0, np.uint16), bits)
+            return cls(np.empty(0, np.int64), np.empty(0, np.uint16), bits, 0)
         kept = tuple(segments) if isinstance(segments, Collection) else ()
-        return cls(np.concatenate(chunks), np.concatenate(distances), bits, kept)
+        return cls(np.concatenate(chunks), np.concatenate(distances), bits, count, kept)
 
     def top(self, n: int) -> Numbers:
-        """Return the numbers of the ``n`` nearest and of all that tie with the last."""
-        return self._numbers(np.flatnonzero(self._distances <= self._limit(self._histogram, n)))
+        """Return the numbers of the ``n`` nearest and of all that tie with the last.
+
+        Counting every distance takes three times as long as comparing them all with one number, so
+        a sample says within which there are enough.
+        """
+        within = self._limit(self._distances[::_SAMPLED], 2 * n // _SAMPLED + _SAMPLED)
+        places = np.flatnonzero(self._distances <= within)
+        if len(places) < n:
+            within = self._limit(self._distances, n)
+            places = np.flatnonzero(self._distances <= within)
+        distances = self._distances[places]
+        places = places[distances <= self._limit(distances, n)]
+        return (self._chunks[places >> CHUNK_BITS] << CHUNK_BITS) | (places & (CHUNK - 1))
 
     def top_of(self, numbers: Numbers, n: int) -> Numbers:
         """Do as :meth:`top` among the given numbers; those without a vector are left out."""
@@ -236,17 +247,18 @@ class CodeRanking:
         known = self._chunks.take(np.searchsorted(self._chunks, chunk), mode="clip") == chunk
         numbers = numbers[known]
         distances = self._of(numbers)
-        bits = len(self._histogram) - 1
-        histogram = np.bincount(distances, minlength=bits + 2)[: bits + 1]
-        return numbers[distances <= self._limit(histogram, n)]
+        return numbers[distances <= self._limit(distances, n)]
 
     def ordered(self, numbers: Numbers) -> Numbers:
         """Return numbers of vectors, nearest first."""
         return numbers[np.argsort(self._of(numbers), kind="stable")]
 
     def _of(self, numbers: Numbers) -> NDArray[np.uint16]:
+        return self._distances[self._places(numbers)]
+
+    def _places(self, numbers: Numbers) -> Numbers:
         at = np.searchsorted(self._chunks, numbers >> CHUNK_BITS)
-        return self._distances[(at << CHUNK_BITS) | (numbers & (CHUNK - 1))]
+        return (at << CHUNK_BITS) | (numbers & (CHUNK - 1))
 
     def refined(self, numbers: Numbers, vector: Vector, n: int) -> Numbers:
         """Return the ``n`` best of some numbers by the query's components, best first, and ties.
@@ -256,21 +268,28 @@ class CodeRanking:
         if not self._segments:
             return self.ordered(numbers)
         numbers = np.sort(numbers)
-        parts = [segment.codes(numbers) for segment in self._segments]
-        scores = by_component(np.concatenate(parts), vector)
+        places = self._places(numbers)
+        sizes = [len(segment.chunks) << CHUNK_BITS for segment in self._segments]
+        starts = np.cumsum([0, *sizes[:-1]])
+        parts = [
+            segment.columns(own - start)
+            for segment, start, own in zip(
+                self._segments,
+                starts,
+                np.split(places, np.searchsorted(places, starts[1:])),
+                strict=True,
+            )
+        ]
+        scores = by_component(np.ascontiguousarray(np.concatenate(parts, axis=1).T), vector)
         if len(numbers) > n:
             best = scores >= np.partition(scores, -n)[-n]
             numbers, scores = numbers[best], scores[best]
         return numbers[np.argsort(-scores, kind="stable")]
 
-    def _numbers(self, places: Numbers) -> Numbers:
-        return (self._chunks[places >> CHUNK_BITS] << CHUNK_BITS) | (places & (CHUNK - 1))
-
-    @staticmethod
-    def _limit(histogram: NDArray[np.int64], n: int) -> int:
-        """Return the least distance within which ``n`` lie, or the greatest there is."""
-        within = int(np.searchsorted(np.cumsum(histogram), n))
-        return min(within, len(histogram) - 1)
+    def _limit(self, distances: NDArray[np.uint16], n: int) -> int:
+        """Return the least distance within which ``n`` of these lie, or the greatest there is."""
+        counts = np.bincount(distances, minlength=self._bits + 1)[: self._bits + 1]
+        return min(int(np.searchsorted(np.cumsum(counts), n)), self._bits)
 
 
 class CosineRanking:
