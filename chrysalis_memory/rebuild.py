@@ -1,5 +1,6 @@
 """Building the indexes of a store anew, in short transactions beside its other work."""
 
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Protocol, TypeVar
@@ -10,6 +11,9 @@ from chrysalis_memory.transaction import Transaction
 T = TypeVar("T")
 Slice = Callable[[Transaction, int], int | None]
 """Rebuilds what stands behind a memory number; returns where to go on, ``None`` at the end."""
+
+
+_PAUSE_SECONDS_MAX = 0.01
 
 
 class Run(Protocol):
@@ -28,6 +32,9 @@ def rebuild(
 ) -> None:
     """Build the words and the vector index of every space anew.
 
+    After each slice it pauses for as long as that took: a search of a million vectors that shares
+    the interpreter with it all the while takes five times as long.
+
     Args:
         run: Runs each slice as a transaction.
         spaces: The spaces of the store.
@@ -39,7 +46,9 @@ def rebuild(
     for number, rebuild_slice in enumerate(slices):
         after: int | None = -1
         while after is not None:
+            begun = time.monotonic()
             after = run(partial(_from, rebuild_slice, after))
+            time.sleep(min(time.monotonic() - begun, _PAUSE_SECONDS_MAX))
             if progress is not None:
                 done = memories if after is None else min(after + 1, memories)
                 progress(memories * number + done, total)

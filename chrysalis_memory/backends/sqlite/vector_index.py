@@ -75,6 +75,8 @@ _GROWS_FROM = 100_000
 _GROWTH = 0.45
 # Shorter codes tell less: twice as many candidates for half the bits.
 _MEASURED_DIMENSION = 384
+# So many times as many of the best are shown to a filter as should hold enough that pass.
+_MARGIN = 1.5
 # Float distances of equal ranks may differ by their rounding.
 _ROUNDING = 1e-5
 # Vectors read from the file at once: few enough that what is made of them stays in the cache.
@@ -290,11 +292,14 @@ class VectorIndex:
         if condition is None:
             return _Candidates(ranking.top(wanted * oversampled))
         allowed = condition.remembered()
+        passing: Numbers | None = None
         if allowed is None:
             passing = self._passing(ranking, wanted, condition.among, condition.remember)
         else:
             wanted *= oversampled
-            passing = self._passing(ranking, wanted, partial(intersection, allowed))
+            # So many of the best would be looked through, or else all that match.
+            if len(allowed) ** 2 > _MARGIN * wanted * ranking.count:
+                passing = self._passing(ranking, wanted, partial(intersection, allowed))
         if passing is not None:
             return _Candidates(passing)
         if allowed is None:
@@ -321,7 +326,7 @@ class VectorIndex:
             if len(passing) >= wanted or len(best) >= ranking.count:
                 return passing
             few_pass()
-            asked = math.ceil(1.5 * wanted * len(best) / max(len(passing), 1))
+            asked = math.ceil(_MARGIN * wanted * len(best) / max(len(passing), 1))
         return None
 
     def _exactly(self, vector: Vector, k: int, condition: Condition | None) -> tuple[Numbers, int]:
